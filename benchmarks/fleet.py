@@ -135,6 +135,9 @@ class ReadyAgents:
     async def install(self, at: Place) -> None:
         self._at(at).installed = True
 
+    async def install_boundary(self, at: Place) -> None:
+        self._at(at)
+
     async def start_keeper(self, at: Machine) -> None:
         self._at(at).keeper = True
 

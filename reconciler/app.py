@@ -47,6 +47,7 @@ from reconciler.errors import Refused
 from reconciler.governing import Governing
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
+from reconciler.serve.refused import RefusedCommands
 from reconciler.sources.credentials import HostDraws
 from reconciler.sources.files.sync import spec_in_file, still_in_file
 from reconciler.sources.secrets import FileSecrets
@@ -295,7 +296,8 @@ async def controller(
             otlp.attach(engine)
         await engine.start(patience=patience, loaded=end_loading)
         await stack.enter_async_context(notifying(config, engine, supervisor))
-        commands = Commands(engine.declarations, still_in_file, engine.orphans.ask, engine.memory_desk.edit, spec_in_file)
+        refused = RefusedCommands(engine.table, engine.clock, engine.settings.audit_keep)
+        commands = Commands(engine.declarations, still_in_file, engine.orphans.ask, engine.memory_desk.edit, refused.note, spec_in_file)
         control = ControlServer(config.state, commands.handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)

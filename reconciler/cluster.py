@@ -25,6 +25,7 @@ from reconciler.errors import Forbidden, NotFound, Refused, UsageError
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
 from reconciler.serve.metrics import Front
+from reconciler.serve.refused import RefusedCommands
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.access import Access, own_namespace
 from reconciler.sources.kube.client import Cluster
@@ -167,7 +168,8 @@ async def operating(
         def still_declared(obj: StoredObject) -> bool:
             return obj.source == raw.SOURCE and obj.key in kube_controller.seen
 
-        commands = Commands(engine.declarations, still_declared, engine.orphans.ask, engine.memory_desk.edit)
+        refused = RefusedCommands(engine.table, engine.clock, engine.settings.audit_keep)
+        commands = Commands(engine.declarations, still_declared, engine.orphans.ask, engine.memory_desk.edit, refused.note)
         control = ControlServer(config.state, commands.handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)

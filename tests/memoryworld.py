@@ -12,6 +12,7 @@ from reconciler.core.snapshot.memory import OnMachine, Taken
 from reconciler.engine.ports import MachineMemory
 
 WORDS = re.compile(r"\b(REMEMBER|SHARE)\(([^)]*)\)")
+FACT = re.compile(r"FACT\(([^)]*)\)")
 SCOPES = {"REMEMBER": "Agent", "SHARE": "Global"}
 
 
@@ -52,6 +53,17 @@ class Remembered:
             if launch is not None and SCOPES[word] in as_list(launch.get("scopes")):
                 self.add(SCOPES[word], text, at, name)
 
+    def facts_in(self, session: bytes, launch: Json, at: float, name: str) -> str:
+        """What a model finds before a compaction in what was said, `FACT(…)`, each once. Returns which model that was, '' for none."""
+        named = launch.get("facts")
+        if not isinstance(named, dict):
+            return ""
+        known = {entry.text for scope in self.entries for entry in self.of(scope)}
+        for text in dict.fromkeys(FACT.findall(session.decode())):
+            if text not in known:
+                self.add(str(as_list(launch.get("scopes"))[0]), text, at, f"facts/{name}")
+        return f"{named['provider']}/{named['id']}" if named["provider"] else "acme/large"
+
     def told(self, launch: Json) -> str:
         """What pi is told at its start: the newest lines."""
         every = sorted(entry for scope in as_list(launch.get("scopes")) for entry in self.of(str(scope)))
@@ -64,7 +76,7 @@ def as_list(value: object) -> list[object]:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
 
 
-def taken(text: str | None) -> Taken | None:
+def taken(text: str | None, missing: str = "") -> Taken | None:
     if text is None:
         return None
-    return Taken(f"digest of {text}", f"digest of {text}")
+    return Taken(f"digest of {text}", f"digest of {text}", missing)

@@ -198,6 +198,8 @@ class World:
         self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
         self.deaf_to_instructions = False
         self.tells_memory = True  # or pi does not say what it remembers
+        self.found_facts: list[str] = []  # which models looked for facts before a compaction
+        self.missing_model = ""  # that is to find facts, and that pi does not know
         self.loses_steers = False  # what is said in the middle of a turn never reaches the model
         self.own_compaction: Compacting | None = None  # how pi shortens its conversation whatever it is told
         self.boundless = False  # keepers say that no pi runs in a boundary
@@ -268,12 +270,32 @@ class World:
 
     def compact(self, m: Machine) -> str:
         """pi shortens its conversation. Returns the id of the entry that says so."""
+        launch = m.pi.launch.memory if m.pi is not None else None
+        if launch is not None and (model := m.memory.facts_in(m.session, launch, self.now(), m.vm_id[-12:])):
+            self.looked_for_facts(m, model)
         self.entries += 1
         name = f"{self.entries:08x}"
         line = {"type": "compaction", "id": name, "parentId": None, "timestamp": "2026-11-21T08:17:40.000Z", "summary": "It went on."}
         m.session += json.dumps(line).encode() + b"\n"
         self.wake(m)
         return name
+
+    def looked_for_facts(self, m: Machine, model: str) -> None:
+        """What that cost stands in the conversation."""
+        self.entries += 1
+        self.found_facts.append(model)
+        usage = {"input": 10, "output": 5, "cost": {"total": self.cost}}
+        self.billed += 15
+        provider, _, name = model.partition("/")
+        line = {
+            "type": "usage",
+            "id": f"{self.entries:08x}",
+            "kind": "reconciler-facts",
+            "provider": provider,
+            "model": name,
+            "usage": usage,
+        }
+        m.session += json.dumps(line).encode() + b"\n"
 
     def user(self, m: Machine, text: str) -> None:
         self.prompts.append((m.vm_id, text))
@@ -584,6 +606,9 @@ class FakeAgents:
     async def install(self, at: Place) -> None:
         (await self._reach(at, make=True)).installed = True
 
+    async def install_boundary(self, at: Place) -> None:
+        await self._reach(at, make=True)
+
     async def start_keeper(self, at: ports.Machine) -> None:
         m = await self._reach(at.place, make=True)
         self._claimed(m, at.epoch)
@@ -612,7 +637,7 @@ class FakeAgents:
                 refused=m.pi.refused,
                 guard=Guarded(hash_of(m.pi.launch.guard or {}), hash_of(m.pi.rules), tuple(m.pi.asks)) if m.pi.rules else None,
                 retry_after=self.world.retry_after,
-                memory=taken(m.pi.told_memory) if self.world.tells_memory else None,
+                memory=taken(m.pi.told_memory, self.world.missing_model) if self.world.tells_memory else None,
                 compacting=m.pi.compacting,
             )
         else:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from reconciler.agent import bootstrap, clock, protocol
+from reconciler.agent import bootstrap, boundary, clock, protocol
 from reconciler.agent.batches import batches
 from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.host import end_all
@@ -247,6 +247,9 @@ class KeeperAgents:
                 await self._script(at, bootstrap.INSTALL_PACKAGE, stdin, f"installing {package.spec}", _INSTALL)
         if found.guest.keeper != KEEPER_VERSION:
             await self._script(at, bootstrap.INSTALL_KEEPER, bootstrap.keeper_input(layout), "installing the keeper", 60.0)
+
+    async def install_boundary(self, at: Place) -> None:
+        await boundary.ensure(partial(self._script, at), self._layout(at), host=bool(at.local))
 
     async def start_keeper(self, at: Machine) -> None:
         """Start it, or adopt the one that runs; one of another version is replaced when pi does not run (design §6)."""

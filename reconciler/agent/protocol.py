@@ -26,6 +26,7 @@ from reconciler.core.snapshot.agent import (
     NotStarted,
     Process,
     Question,
+    Refusal,
     Refusals,
     RunningTool,
     Unanswered,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 _MOST_ASKS: Final = 100
 _MOST_REFUSED: Final = 20
-KEEPER_VERSION: Final = "1-bf76b02b30ea"
+KEEPER_VERSION: Final = "1-a9e9694eddc2"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -234,8 +235,13 @@ def guard_of(value: JsonValue, now: float) -> Guarded | None:
 def refusals_of(value: JsonValue) -> Refusals:
     """What was refused, as far as it is told: a bounded number of bounded words."""
     said = [obj(one) for one in value[:_MOST_REFUSED]] if isinstance(value, list) else []
-    told = ((whole(one, "n") or 0, f"{text(one, 'what')[:20]} {text(one, 'told')[:300]}", whole(one, "times") or 1) for one in said)
-    return Refusals(tuple((n, f"{words} ({times} times)" if times > 1 else words) for n, words, times in told))
+    return Refusals(tuple(_refusal(one) for one in said))
+
+
+def _refusal(one: Json) -> Refusal:
+    times = whole(one, "times") or 1
+    told = f"{text(one, 'told')[:300]} ({times} times)" if times > 1 else text(one, "told")[:300]
+    return Refusal(whole(one, "n") or 0, text(one, "what")[:20], told, text(one, "rule")[:300], text(one, "level")[:30])
 
 
 def there_of(value: JsonValue) -> OnMachine | None:
@@ -246,7 +252,9 @@ def there_of(value: JsonValue) -> OnMachine | None:
 
 def taken_of(value: JsonValue) -> Taken | None:
     """What pi was given; None for a pi without a memory."""
-    return Taken(text(value, "given")[:64], text(value, "has")[:64]) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    return Taken(text(value, "given")[:64], text(value, "has")[:64], text(value, "missing")[:500])
 
 
 def inside_of(value: JsonValue) -> Inside | None:

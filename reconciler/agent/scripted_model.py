@@ -3,7 +3,8 @@
 What it answers is a list of steps. They stand in the last user message between `<<<` and `>>>`, as JSON, or come from the first
 rule whose pattern is found in that message; else the answer is `ok`. The step taken is the number of assistant messages after
 that user message, and the last one repeats: so the server remembers nothing of a conversation, and a tool step alone is an
-endless loop. A message that steers a run becomes the last user message.
+endless loop. A message that steers a run becomes the last user message. Asked for a summary it says one; asked for facts it says what
+stands in the conversation as `FACT(…)`.
 
 Steps are objects with these fields, all optional:
 
@@ -36,6 +37,7 @@ from reconciler.errors import InvalidSpec
 
 MODEL = "scripted"
 _SCRIPT = re.compile(r"<<<(.*)>>>", re.S)
+_FACT = re.compile(r"\bFACT\(([^()]*)\)")
 _BODY_LIMIT = 256 << 20
 _HEAD_LIMIT = 1 << 16
 _KEPT_REQUESTS = 1000
@@ -136,6 +138,8 @@ class ScriptedModel:
         self._open: set[asyncio.Task[None]] = set()
         self._counts: OrderedDict[tuple[str, int], int] = OrderedDict()
         self.summary_delay = 0.0  # seconds a summary takes: a compaction that lasts
+        self.facts_delay = 0.0  # and seconds that facts take to be found before it,
+        self.facts_status = 0  # or the HTTP error that it answers with instead
         self.requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
 
     @property
@@ -207,6 +211,9 @@ class ScriptedModel:
         self.requests.append(Request(str(asked.get("model", "")), tuple(messages), authorization, number, user, system))
         if "context summarization" in system.lower():
             return Step(say="Summary of the conversation so far.", delay=self.summary_delay)
+        if "facts worth remembering" in system.lower():
+            facts = "\n".join(f"- {fact}" for fact in _FACT.findall(user)) or "NONE"
+            return Step(say=facts, delay=self.facts_delay, status=self.facts_status)
         steps = self._steps(user)
         step = steps[min(number, len(steps) - 1)]
         seen = self._count((user, number))

@@ -1,11 +1,18 @@
-"""The conditions that status may have, of every kind; whoever waits for another one waits for ever."""
+"""The conditions that status may have, by kind; whoever waits for another one waits for ever."""
 
 from __future__ import annotations
 
-CONDITIONS = frozenset(
-    {
-        *("Ready", "Reconciling", "Stalled", "Unsupported"),
-        *("Available", "VMReady", "AgentReachable", "AgentConfigured", "UpToDate", "Suspended", "ProfilePartlyApplied", "WorkspaceLost"),
-        *("Forked", "SecretsUnread", "SnapshotsFailing", "OutputDrift", "PruneBlocked"),
-    }
-)
+from collections.abc import Mapping
+
+EVERYWHERE = frozenset({"Ready", "Reconciling", "Stalled", "Unsupported", "PruneBlocked"})
+CONDITIONS = EVERYWHERE | {
+    *("Available", "VMReady", "AgentReachable", "AgentConfigured", "UpToDate", "Suspended", "ProfilePartlyApplied", "WorkspaceLost"),
+    *("Forked", "SecretsUnread", "SnapshotsFailing", "OutputDrift"),
+}
+"""Of any kind."""
+CONDITIONS_OF: Mapping[str, frozenset[str]] = {
+    "Lieutenant": CONDITIONS,
+    "VMTree": EVERYWHERE,
+    "BootProfile": EVERYWHERE,
+    "Task": EVERYWHERE,
+}

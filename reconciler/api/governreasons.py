@@ -38,6 +38,11 @@ class GovernReason(Explained):
         "pi does not run in the boundary that its profile declares; nothing is sent to it.",
         "`reconciler retry` restarts pi on its session.",
     )
+    SANDBOX_MISSING = (
+        "SandboxMissing",
+        "The profile declares a sandbox, and the machine lacks bubblewrap, which could not be installed; no agent starts there.",
+        "Add a step that installs the package bubblewrap, or begin from an image that has it; it is tried again.",
+    )
     SANDBOX_INVALID = "SandboxInvalid", "The work dir can't be in a sandbox.", "Declare a directory of its own as `agent.workDir`."
     REFUSED = (
         "Refused",

@@ -29,6 +29,7 @@ from reconciler.api.meta import (
     Seconds,
     Text,
     VmId,
+    Word,
 )
 from reconciler.api.permissions import Permissions as Permissions
 from reconciler.api.session import OnLost as OnLost
@@ -147,6 +148,15 @@ class MemoryScope(Choice):
     GLOBAL = "Global"
 
 
+class FactsModel(Model):
+    """A model that looks for facts, in the words of pi."""
+
+    provider: Word
+    """Provider as pi knows it, or the name of one of `agent.providers`."""
+    id: Word
+    """The model's id at that provider."""
+
+
 class Memory(Model):
     """What the agent keeps between sessions."""
 
@@ -156,7 +166,9 @@ class Memory(Model):
     max_lines: Annotated[int, Field(ge=1, le=10_000)] = 300
     """Lines that it is told when it starts and after a compaction, the newest of all its memories. More is kept, for its tools to find."""
     extract_facts: bool = False
-    """Ask for facts worth keeping before a compaction."""
+    """Before each compaction a model looks for facts worth keeping in what is about to go; they become entries of its first scope."""
+    facts_model: FactsModel | None = None
+    """The model that looks for them; unset: the one that the agent uses itself."""
 
 
 class Compaction(Model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
@@ -216,7 +217,7 @@ class ProgramSource(Model):
     rules: ClassVar[tuple[Rule, ...]] = (Rule("", "", _program),)
 
     command: Argv
-    """Program (its name, or where it is) and arguments; no shell. It has 30 seconds, and prints 64 KiB at most."""
+    """Program (its name, or where it is) and arguments; no shell. It has 30 seconds and 64 KiB."""
     refresh_seconds: PositiveSeconds = 3600
     """Seconds until it is run again, where it does not say when its value expires."""
 
@@ -228,16 +229,14 @@ class PathSource(Model):
     """Where it is."""
 
 
+_ALONE = "in a cluster only `secretKeyRef`: have others put their value into a Secret"
+_IN_A_CLUSTER = "has(self.secretKeyRef) && !has(self.exec) && !has(self.file)"
+
+
 class SecretSource(Model):
     """Where a secret value comes from: exactly one. A cluster takes `secretKeyRef` alone."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "in a cluster only `secretKeyRef`: have others put their value into a Secret",
-            "has(self.secretKeyRef)",
-            one_of("secretKeyRef", "exec", "file").check,
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (replace(one_of("secretKeyRef", "exec", "file"), message=_ALONE, cel=_IN_A_CLUSTER),)
 
     secret_key_ref: KeyRef | None = None
     """The key of a Secret. In file mode: `--secrets DIR` (NAMESPACE/NAME/KEY) or RECONCILER_SECRET_<NAME>_<KEY>."""

@@ -139,7 +139,7 @@ def _header(doc: Mapping[object, object]) -> Iterator[Problem]:
     if not isinstance(kind, str):
         yield Problem(("kind",), f"required; one of {', '.join(BY_NAME)}")
     elif kind not in BY_NAME:
-        yield Problem(("kind",), f"{kind!r} is unknown{_meant(kind, BY_NAME)}; use one of {', '.join(BY_NAME)}")
+        yield Problem(("kind",), f"{kind!r} is unknown{did_you_mean(kind, BY_NAME)}; use one of {', '.join(BY_NAME)}")
 
 
 _WANTS = {"string_type": "string", "int_type": "integer", "int_from_float": "integer", "bool_type": "boolean"}
@@ -156,7 +156,7 @@ def _translate(root: type[BaseModel], detail: ErrorDetails) -> Iterator[Problem]
         yield Problem(path, f"required; add it ({_described(root, path)})")
     elif kind == "extra_forbidden":
         known = _fields(_at(root, path[:-1]))
-        meant = _meant(str(path[-1]), known)
+        meant = did_you_mean(str(path[-1]), known)
         yield Problem(path, f"unknown field{meant}; {'rename or remove it' if meant else _known(known)}")
     elif kind == "enum" or kind == "literal_error":
         choices = _choices(_at(root, path))
@@ -228,10 +228,11 @@ def _called(value: object) -> str:
 
 
 def _hint(word: str, choices: Sequence[str]) -> str:
-    return _meant(word, choices).strip(" ()") or "choose one"
+    return did_you_mean(word, choices).strip(" ()") or "choose one"
 
 
-def _meant(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean WORD?)`, '' when none of those that are known comes near."""
     folded = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), list(folded), n=1, cutoff=0.6)
     return f" (did you mean {folded[close[0]]}?)" if close else ""

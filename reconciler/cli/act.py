@@ -162,7 +162,7 @@ async def change(config: Config, key: Key, changes: Callable[[StoredObject], Seq
     `Refused` for what a repository declares."""
     obj = await _look(config, key)
     if obj.source == COMMITTED:
-        raise Refused(f"{key} is declared in a repository, which is only read", obj.origin, "change it there, and push")
+        raise Refused(f"{names.short(key)} is declared in a repository, which is only read", obj.origin, "change it there, and push")
     wanted = changes(obj)
     if obj.source == FILE_SOURCE:
         return f"in {edit(obj, wanted)}"

@@ -1,4 +1,4 @@
-"""`adopt` and `forget`: declare that a VM which exists is a lieutenant's, and let go of one without touching it."""
+"""`adopt` and `forget`: declare that VMs which exist are a lieutenant's or a tree's, and let go of one without touching it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from reconciler.cli.output import out
 from reconciler.cli.read import One
 from reconciler.cli.submit import submit
 from reconciler.config import Config
+from reconciler.core.fleet.adoption import DEFAULT_PROFILE
 from reconciler.core.keys import Json, Key
 from reconciler.errors import Refused, UsageError
 from reconciler.serve.commands import naming
@@ -26,18 +27,55 @@ Confirm = Annotated[bool, typer.Option("--confirm", help="Also when it is protec
 
 def adopt(
     config: Config,
-    vm_id: Annotated[str, typer.Argument(metavar="VM_ID", help="Its full id, as `get vm` prints it.", show_default=False)],
-    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Name of the lieutenant that gets it.", show_default=False)],
-    profile: Annotated[str, typer.Option("--profile", metavar="P", help="The profile that is applied to it.")] = "lightweight",
+    vm_id: Annotated[
+        str, typer.Argument(metavar="[VM_ID]", help="Its full id, as `get vm` prints it; without one: a set.", show_default=False)
+    ] = "",
+    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Of one VM: the lieutenant that gets it.", show_default=False)] = "",
+    profile: Annotated[
+        str, typer.Option("--profile", metavar="P", help="The profile that is applied. Default: lightweight; in a tree by category.")
+    ] = "",
     role: Annotated[str, typer.Option("--role", metavar="TEXT", help="Who the agent on it is.", show_default=False)] = "",
+    selector: Annotated[
+        str, typer.Option("-l", "--selector", metavar="LABELS", help="Of a set: VMs with these labels.", show_default=False)
+    ] = "",
+    called: Annotated[
+        str, typer.Option("--named", metavar="PATTERN", help="Of a set: VMs whose label `name` fits, with * and ?.", show_default=False)
+    ] = "",
+    made_from: Annotated[
+        str, typer.Option("--made-from", metavar="ID", help="Of a set: what descends from this VM or commit.", show_default=False)
+    ] = "",
+    tree: Annotated[
+        str, typer.Option("--tree", metavar="NAME", help="Of a set: nodes of one VMTree, not lieutenants.", show_default=False)
+    ] = "",
+    confirm: Annotated[bool, typer.Option("--confirm", help="Of a set: declare it, instead of printing it.")] = False,
 ) -> None:
-    """Declare a lieutenant for a VM that exists.
+    """Declare lieutenants or a VMTree for VMs that exist.
 
-    The controller claims the VM and starts an agent on it."""
+    The controller claims each VM before it does anything on it, applies the profile and starts an agent, which goes on with the
+    conversation that it finds there. One VM: VM_ID and --as. A set: the VMs that nothing here owns and that fit -l, --named and
+    --made-from. Its declarations are printed as YAML, to be read and kept in a file; with --confirm they are declared. They have
+    `deletionPolicy: Orphan`. What another installation claims is named and left out (exit code 4)."""
+    if not vm_id:
+        from reconciler.cli.adoptset import Chosen, adopt_set  # the platform's client, which one VM does not need
+
+        if as_:
+            raise UsageError("a set has the names that its labels say", f"--as {as_}", "name one VM, or leave it out")
+        adopt_set(config, Chosen(selector, called, made_from), profile, role, tree, confirm)
+        return
+    if selector or called or made_from or tree or confirm:
+        raise UsageError(
+            "one VM is named, or a set is chosen", vm_id, "leave out the id, or -l, --named, --made-from, --tree and --confirm"
+        )
+    if not as_:
+        raise UsageError("which lieutenant gets it?", vm_id, "say so with --as NAME")
     if not re.fullmatch(UUID, vm_id):
         raise UsageError("not a full id of a VM", repr(vm_id), "use the 36 characters that `reconciler get vm` prints")
     key = Key("Lieutenant", config.namespace, as_)
-    spec: Json = {"role": role or f"Keep up the work on this machine, {vm_id}.", "profileRef": {"name": profile}, "adopt": {"vmId": vm_id}}
+    spec: Json = {
+        "role": role or f"Keep up the work on this machine, {vm_id}.",
+        "profileRef": {"name": profile or DEFAULT_PROFILE},
+        "adopt": {"vmId": vm_id},
+    }
     load_spec("Lieutenant", spec)
 
     async def run() -> None:

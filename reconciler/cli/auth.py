@@ -93,4 +93,4 @@ def secrets(config: Config, who: list[str], json: bool) -> None:
     elif told:
         output.table([name.upper() for name in told[0]], [[str(value) for value in row.values()] for row in told])
     else:
-        output.say(f"{key.name} is given no secrets")
+        output.say(f"{names.short(key)} is given no secrets")

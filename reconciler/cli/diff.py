@@ -30,6 +30,8 @@ def diff(
     what is declared. A VM has the configuration of the object that owns it."""
     shape = output.parse_format(output_, ("table", "json", "yaml"))
     pairs = names.select(words).names
+    if len(pairs) == 1 and len(words) == (2 if "/" in words[0] else 3):
+        pairs *= 2  # the same one twice
     if len(pairs) != 2 or pairs[0][0] != pairs[1][0]:
         raise UsageError("two objects of one kind are compared", " ".join(words), "write KIND/A KIND/B")
     (kind, first), (_, second) = pairs
@@ -43,6 +45,9 @@ def diff(
         found = [views.Difference(row.field, clean(row.a), clean(row.b)) for row in views.differences(a, b)]
         if shape.kind != "table":
             output.show([views.as_json(f"{kind.lower()}/{first}", f"{kind.lower()}/{second}", found)], shape, True)
+            return
+        if first == second:
+            output.say(f"{kind.lower()}/{first} is compared with itself: nothing differs; name another one of its kind")
             return
         if not found:
             output.say(f"{kind.lower()}/{first} and {kind.lower()}/{second} are configured alike")

@@ -17,7 +17,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from reconciler.cli import inplace, textform
 from reconciler.cli.inplace import Change as Change
 from reconciler.cli.replacing import replace_file
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, JsonValue, Key, short
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec, NotFound
 from reconciler.serve.commands import patched
@@ -40,10 +40,12 @@ def edit_by(obj: StoredObject, wanted: Callable[[StoredObject], Sequence[Change]
         data = real.read_bytes()
         text, form = textform.read(data.decode("utf-8"))
     except (OSError, UnicodeDecodeError, RuntimeError) as error:
-        raise NotFound(f"the file that declares {obj.key} can't be read", str(file), "restore it") from error
+        raise NotFound(f"the file that declares {short(obj.key)} can't be read", str(file), "restore it") from error
     before = _declared(text, file, obj.key)
     if before is None:
-        raise NotFound(f"the file no longer declares {obj.key}", str(file), "declare it again, or delete it with `reconciler delete`")
+        raise NotFound(
+            f"the file no longer declares {short(obj.key)}", str(file), "declare it again, or delete it with `reconciler delete`"
+        )
     changes = wanted(replace(obj, spec=before))
     after = patched(obj.key, before, [{"path": list(path), "value": value} for path, value in changes])
     if after == before:
@@ -57,7 +59,7 @@ def edit_by(obj: StoredObject, wanted: Callable[[StoredObject], Sequence[Change]
         if _declared(read_again, file, obj.key) == after and _others(text, file, obj.key) == _others(read_again, file, obj.key):
             replace_file(real, data, written.encode())
             return file
-    raise InvalidSpec(f"{obj.key} can't be changed here without touching other parts of the file", str(file), "edit it by hand")
+    raise InvalidSpec(f"{short(obj.key)} can't be changed here without touching other parts of the file", str(file), "edit it by hand")
 
 
 def _scan(text: str, file: Path, key: Key) -> Scan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -315,10 +315,14 @@ async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
     if read.intake(key, found).annotations.get(PROTECTION) == "enabled" and not confirmed:
         remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
         raise Refused(f"{names.short(key)} is protected from deletion", f"namespace {key.namespace}", remedy)
-    if verbs:
+    before, after = read.around_a_deletion(verbs)
+    if before:
         await cluster.delete(path_of(key), read.uid(found), dry=True)  # else half of what was asked for would stay behind
-        await _annotate(cluster, key, verbs)
+        await _annotate(cluster, key, as_strings(before))
     await cluster.delete(path_of(key), read.uid(found))
+    if after:
+        with suppress(NotFound):  # nothing held it
+            await _annotate(cluster, key, as_strings(after))
 
 
 # --- plan -------------------------------------------------------------------------------------------------------------------------

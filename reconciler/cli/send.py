@@ -69,7 +69,8 @@ async def _send(config: Config, host: Key, key: Key, spec: Json, wait: bool, tim
         for name in [str(waits["name"]) for waits in _after(spec)]:
             before = Key("Task", host.namespace, name)
             if not await store.objects(before.kind, before.namespace, before.name) and not await store.meta(tombstone(before)):
-                say(f"note: task/{name} does not exist in namespace {host.namespace}; {key.name} waits until it is declared and done")
+                waiting = f"{names.short(key)} waits until it is declared and done"
+                say(f"note: {names.short(before)} does not exist in namespace {host.namespace}; {waiting}")
         await submit(config, [{**named(key), "spec": spec, "labels": {}, "annotations": {}}])
         (say if wait else out)(key.name)
         if not config.kube and not runs(config):

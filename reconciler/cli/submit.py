@@ -20,6 +20,7 @@ from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands, raise_error
 from reconciler.serve.control import NoController, ask
+from reconciler.serve.refused import RefusedCommands
 from reconciler.sources.files.sync import spec_in_file, still_in_file
 from reconciler.store.lock import acquire, holder
 
@@ -68,7 +69,8 @@ async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonVal
         keep = config.governing.audit_keep if config.governing is not None else AUDIT_KEPT
         declarations = Declarations(table, Recorder(clock), clock, audit_keep=keep)
         desk = MemoryDesk(Memories(store), table, Recorder(clock), clock, keep)
-        commands = Commands(declarations, still_in_file, lambda vms: ask_for(table, vms), desk.edit, spec_in_file)
+        refused = RefusedCommands(table, clock, keep)
+        commands = Commands(declarations, still_in_file, lambda vms: ask_for(table, vms), desk.edit, refused.note, spec_in_file)
         return [raise_error(await commands.handle(request)) for request in requests]
     finally:
         await store.aclose()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
-from reconciler.api.conditions import CONDITIONS
-from reconciler.api.registry import STOCK
+from reconciler.api.conditions import CONDITIONS_OF
+from reconciler.api.parsing import did_you_mean
+from reconciler.api.phases import PHASES
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.choosing import Selector, Several, chosen
@@ -60,15 +61,23 @@ def wait(
 def known(text: str, kinds: frozenset[str]) -> None:
     """Raises `UsageError` for what no object of these kinds will ever have."""
     name, _, value = text.removeprefix("condition=").partition("=")
-    stock = frozenset(kind.name for kind in STOCK)
     if name == "phase" and not text.startswith("condition="):
         if not value:
             raise UsageError("which phase?", f"--for {text}", "write for example phase=Succeeded")
+        for kind in sorted(kinds & PHASES.keys()):
+            _is_one_of(kind, "phase", value, PHASES[kind], text)
         return
     if value and value.lower() not in ("true", "false", "unknown"):
         raise UsageError(f"a condition is never {value!r}", f"--for {text}", "use True, False or Unknown")
-    if kinds <= stock and name.lower() not in {one.lower() for one in CONDITIONS}:
-        raise UsageError(f"there is no condition {name!r}", f"--for {text}", f"use one of {', '.join(sorted(CONDITIONS))}")
+    for kind in sorted(kinds & CONDITIONS_OF.keys()):
+        any_case = {one.lower(): one for one in CONDITIONS_OF[kind]}
+        _is_one_of(kind, "condition", any_case.get(name.lower(), name), sorted(CONDITIONS_OF[kind]), text)
+
+
+def _is_one_of(kind: str, what: str, word: str, words: Sequence[str], text: str) -> None:
+    if word not in words:
+        meant = did_you_mean(word, words)
+        raise UsageError(f"a {kind} never has the {what} {word!r}{meant}", f"--for {text}", f"use one of {', '.join(words)}")
 
 
 Goal = Callable[[StoredObject | None], bool]

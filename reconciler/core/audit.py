@@ -8,13 +8,14 @@ from typing import Literal
 
 from reconciler.core.keys import Json, JsonValue, Key
 
-Door = Literal["command", "file", "cluster", "tree", "controller"]
+Door = Literal["command", "file", "cluster", "tree", "controller", "agent"]
 
 LONGEST = 200
 """Characters of one value."""
 MOST = 50
 """Changes of one entry; beyond that only their number is told."""
 HIDDEN = "(not shown)"
+REFUSED = "refused"
 WHO = 200
 
 
@@ -40,7 +41,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`verb`: created, changed, deleted, cancelled, approved, denied, halted, resumed, remembered, or what was asked for by annotation."""
+    """`verb`: created, changed, deleted, cancelled, approved, denied, halted, resumed, remembered, refused, or what was asked for by
+    annotation."""
 
     actor: Actor
     verb: str
@@ -57,6 +59,12 @@ def changes(before: Json, after: Json) -> tuple[Change, ...]:
     found = tuple(Change(path, _shown(path, old.get(path)), _shown(path, new.get(path))) for path in paths[:MOST])
     more = len(paths) - len(found)
     return (*found, Change(f"and {more} more")) if more else found
+
+
+def refused(what: str, told: str, rule: str = "", level: str = "") -> tuple[Change, ...]:
+    """What was tried and not done, as an entry has it: what, and the rule with its level that refused it."""
+    found = {what: told, "rule": rule, "level": level}
+    return tuple(Change(name, None, value if len(value) <= LONGEST else f"{value[:LONGEST]}…") for name, value in found.items() if value)
 
 
 def verb_of(before: Json, after: Json, default: str) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from reconciler.core.messages import Compaction, Message, ToolCall, Usage
+from reconciler.core.messages import PAID, Compaction, Message, ToolCall, Usage
 from reconciler.core.times import seconds
 
 TEXT_LIMIT = 65536
@@ -20,6 +21,8 @@ ABOUT = ("path", "file_path", "command")
 FILE_TOOLS = frozenset({"write", "edit"})
 CUT = "\n[… cut here; the whole text is in the session file]\n"
 Loose = dict[str, object]
+_PAID = re.compile(rb'^\{"type": ?"usage"', re.M)
+"""How pi begins such an entry; every answer has a `usage`, too, so that word alone would find them all."""
 
 
 def parse(data: bytes, base: int, limit: int = TEXT_LIMIT) -> tuple[tuple[Message, ...], int]:
@@ -45,6 +48,26 @@ def compactions(data: bytes, base: int) -> tuple[Compaction, ...]:
             found.append(entry)
         at = data.find(b'"compaction"', end)
     return tuple(found)
+
+
+def usages(data: bytes, base: int) -> tuple[Message, ...]:
+    """What was spent beside the messages, as the entries `{"type":"usage","kind",…}` of all complete lines tell, as for `parse`: of facts
+    that were looked for, and of what pi itself asks for beside a turn. Their role is `PAID`."""
+    lines = [(at.start(), data.find(b"\n", at.start())) for at in _PAID.finditer(data)]
+    found = [read_usage(data[begin:end], base + begin) for begin, end in lines if end >= 0]
+    return tuple(one for one in found if one is not None)
+
+
+def read_usage(line: bytes, offset: int) -> Message | None:
+    """One entry, or None when it is another."""
+    try:
+        entry = json.loads(line.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or entry.get("type") != "usage":
+        return None
+    spent, at = usage_of(entry.get("usage")), time_of(entry.get("timestamp"))
+    return Message(storable(str(entry.get("id", "")))[:200], offset, PAID, "", usage=spent, at=at, model=model_of(entry))
 
 
 def read_compaction(line: bytes, offset: int) -> Compaction | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.errors import GuestFailed, ReconcilerError
 
@@ -13,6 +14,7 @@ _SIGNS = (
         Reason.NO_NAME_SERVICE,
         ("eai_again", "enotfound", "temporary failure resolving", "failure in name resolution", "could not resolve"),
     ),
+    (GovernReason.SANDBOX_MISSING, ("bubblewrap, which the declared sandbox needs",)),
 )
 """What programs on a machine say, in lower case. It names a cause for people; nothing is decided by it."""
 

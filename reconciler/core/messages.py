@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+PAID = "usage"
+"""The role of what is no message and was paid for all the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -44,7 +47,7 @@ class Message:
 
     entry_id: str
     offset: int
-    role: str  # user | assistant | toolResult | system
+    role: str  # user | assistant | toolResult | system; PAID only where costs are told
     text: str
     stop_reason: str = ""
     error: str = ""
@@ -65,3 +68,8 @@ class Compaction:
     entry_id: str
     offset: int
     at: float = 0.0
+
+
+def in_order(messages: tuple[Message, ...], usages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Both, as they stand in the file."""
+    return tuple(sorted((*messages, *usages), key=lambda one: one.offset)) if usages else messages

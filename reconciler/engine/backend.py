@@ -24,8 +24,8 @@ class DeclarationBackend(Protocol):
         """Declare an object on behalf of another one, where that one's declaration lives, or put it right. False: it lives in the store."""
         ...
 
-    async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str]) -> bool:
-        """Ask for the deletion of such an object, with these annotations on it. False: it lives in the store."""
+    async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str], why: str) -> bool:
+        """Ask for the deletion of such an object, with these annotations on it. `why`: told in its event. False: it lives in the store."""
         ...
 
     async def release(self, obj: StoredObject) -> None:
@@ -49,7 +49,7 @@ class NullBackend:
     async def declare(self, declared: Declared, owner: StoredObject) -> bool:
         return False
 
-    async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str]) -> bool:
+    async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str], why: str) -> bool:
         return False
 
     async def release(self, obj: StoredObject) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 from reconciler.api.governreasons import GovernReason
 from reconciler.core.credentials import LOOK, Drawn, Unusable, again_after, answer_of, retry_after
 from reconciler.core.keys import Key
-from reconciler.core.profile.rendering import digest
+from reconciler.core.profile.digests import digest
 from reconciler.core.snapshot.rendered import SecretRef
 from reconciler.engine.ports import Clock, Draws, PutMeta, Secrets
 from reconciler.engine.redaction import fingerprint

@@ -114,6 +114,7 @@ class NumberedWriter:
         self.write_claim = effects.of("guest.write_claim", agents.write_claim)
         self.remove_claim = effects.of("guest.remove_claim", agents.remove_claim)
         self.install = effects.of("guest.install", agents.install)
+        self.install_boundary = effects.of("guest.install_boundary", agents.install_boundary)
         self.start_keeper = effects.of("guest.start_keeper", agents.start_keeper)
         self.write_files = effects.of("keeper.write_files", agents.write_files)
         self.mark = effects.of("keeper.mark", agents.mark)

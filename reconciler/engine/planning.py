@@ -15,12 +15,13 @@ from reconciler.api.treereasons import TreeReason
 from reconciler.core.conditions import stalled_for
 from reconciler.core.decisions import Create, TakeWarm
 from reconciler.core.forecast import MOST_STEPS, Foreseen, forecast, left_by, together
+from reconciler.core.governance.memory import NOTHING, memory_of
 from reconciler.core.keys import Key
 from reconciler.core.plan import Plan, Step
 from reconciler.core.slot import claims
 from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
-from reconciler.core.snapshot.memory import Taken
+from reconciler.core.snapshot.memory import OnMachine, Taken
 from reconciler.core.snapshot.session import Divergence, SessionName
 from reconciler.core.tree.places import key_of
 from reconciler.core.treerecords import TreeRecord
@@ -68,7 +69,7 @@ class RecalledAgents:
         agent = status.agent
         size = await self._mirror(session_of(item).name, at.place)
         if agent is None or agent.process != "Up":
-            return AgentObservation(Agent(self._keeper, at.epoch, NotStarted(), session_file, size), b"")
+            return AgentObservation(Agent(self._keeper, at.epoch, NotStarted(), session_file, size, memory=told_of(item, status)), b"")
         process = Up(
             pid=agent.pid or 0,
             started_at=0.0,
@@ -79,7 +80,7 @@ class RecalledAgents:
             inside=Inside(agent.told.prompt, agent.told.files) if agent.told is not None else None,
             memory=Taken(told, told) if status.memory is not None and (told := status.memory.told) else None,
         )
-        return AgentObservation(Agent(self._keeper, at.epoch, process, session_file, size), b"")
+        return AgentObservation(Agent(self._keeper, at.epoch, process, session_file, size, memory=told_of(item, status)), b"")
 
     async def verdict(self, at: Machine, key: str) -> Verdict:
         return Unheard()
@@ -107,6 +108,15 @@ class RecalledAgents:
 
     async def release(self, at: Place) -> None:
         return None
+
+
+def told_of(item: LieutenantItem, status: LieutenantStatus) -> OnMachine | None:
+    """What its machine remembers: what was to be remembered when status was told last, for it was brought there then."""
+    told = status.memory
+    if told is None:
+        return None
+    agent, shared = (size.hash if size is not None else NOTHING for size in (told.agent, told.shared))
+    return OnMachine(memory_of(item.key, "Agent").tag, agent, shared)
 
 
 class RecalledComparison:

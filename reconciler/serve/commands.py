@@ -32,12 +32,14 @@ from reconciler.errors import InvalidSpec, ReconcilerError, Refused, UsageError
 from reconciler.serve.removing import removing
 
 SOURCE = "api"
+AUDITED = frozenset({"apply", "delete", "annotate", "patch", "remove"})
+"""Operations on an object that are in the audit when they are refused, too."""
 
 
 class Commands:
     """Carries out requests through the declarations of one process. `still_declared`: whether a file declares the object now, `declared`:
     what the file says of it now, None when it does not declare it well. `collect`: writes down which VMs without an owner are to be
-    deleted; `remember`: changes what agents remember."""
+    deleted; `remember`: changes what agents remember; `refused`: is told who was refused what, and why."""
 
     def __init__(
         self,
@@ -45,21 +47,26 @@ class Commands:
         still_declared: Callable[[StoredObject], bool],
         collect: Callable[[Sequence[str]], Awaitable[None]],
         remember: Callable[[Whose, Sequence[str], Collection[str], Actor], Awaitable[Json]],
+        refused: Callable[[Actor, str, Key, str], Awaitable[None]],
         declared: Callable[[StoredObject], Json | None] = lambda _: None,
     ) -> None:
         self._declarations, self._still_declared, self._collect, self._remember = declarations, still_declared, collect, remember
-        self._declared = declared
+        self._refused, self._declared = refused, declared
 
     async def handle(self, request: Json) -> Json:
         """One request → its answer; what is wrong with it is in the answer."""
         try:
             return {"ok": await self._act(request)}
+        except Refused as error:
+            if request.get("op") in AUDITED:
+                await self._refused(actor_of(request), str(request["op"]), key_of(request), error.what)
+            return error_answer(error)
         except ReconcilerError as error:
             return error_answer(error)
 
     async def _act(self, request: Json) -> JsonValue:
         op = request.get("op")
-        actor = Actor("command", str(request.get("by") or "")[:WHO])
+        actor = actor_of(request)
         declarations = self._declarations.acting(actor)
         if op == "ping":
             return {"pid": os.getpid()}
@@ -119,6 +126,11 @@ class Commands:
             raise UsageError("full ids of VMs are needed", "control socket")
         await self._collect(wanted)
         return len(wanted)
+
+
+def actor_of(request: Json) -> Actor:
+    """Who asks."""
+    return Actor("command", str(request.get("by") or "")[:WHO])
 
 
 def patched(key: Key, spec: Json, changes: JsonValue) -> Json:

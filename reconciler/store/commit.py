@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, or_, select
@@ -13,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler.engine.ports import Key
 from reconciler.errors import Conflict, ReconcilerError, Rejected, Unreachable
+from reconciler.store.auditing import forget_audit
 from reconciler.store.database import Database
 from reconciler.store.group import Group, Head, named
 from reconciler.store.rows import Batch
@@ -41,19 +43,58 @@ class Stats:
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
 class _Statements:
-    """The writes as their database reads them, compiled once: SQLAlchemy would go through the values of every row again."""
+    """The writes as their database reads them, each compiled once and when it is needed first: SQLAlchemy would go through the values of
+    every row again, and a start that changes nothing writes nothing."""
 
-    objects: str
-    intents: str
-    sessions: str
-    chunks: str
-    sightings: str
-    meta: str
-    events: str
-    audit: str
-    memory: str
+    def __init__(self, database: Database) -> None:
+        self._insert, self._dialect = sqlite.insert if database.sqlite else postgresql.insert, database.writes.dialect
+
+    @cached_property
+    def objects(self) -> str:
+        return self._upsert(OBJECTS)
+
+    @cached_property
+    def intents(self) -> str:
+        return self._upsert(INTENTS)
+
+    @cached_property
+    def sessions(self) -> str:
+        return self._upsert(SESSIONS)
+
+    @cached_property
+    def chunks(self) -> str:
+        return self._compiled(self._insert(CHUNKS))
+
+    @cached_property
+    def sightings(self) -> str:
+        return self._compiled(self._insert(SIGHTINGS).on_conflict_do_nothing(index_elements=["vm_id"]))
+
+    @cached_property
+    def meta(self) -> str:
+        return self._upsert(META)
+
+    @cached_property
+    def events(self) -> str:
+        return self._compiled(self._insert(EVENTS), without="seq")
+
+    @cached_property
+    def audit(self) -> str:
+        return self._compiled(self._insert(AUDIT), without="seq")
+
+    @cached_property
+    def memory(self) -> str:
+        return self._upsert(MEMORY)
+
+    def _compiled(self, statement: sqlite.Insert | postgresql.Insert, without: str = "") -> str:
+        columns = [column.name for column in statement.table.columns if column.name != without]
+        return str(statement.inline().compile(dialect=self._dialect, column_keys=columns))
+
+    def _upsert(self, table: Table) -> str:
+        statement = self._insert(table)
+        keys = [column.name for column in table.primary_key]
+        changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+        return self._compiled(statement.on_conflict_do_update(index_elements=keys, set_=changed))
 
 
 class Committer:
@@ -61,7 +102,7 @@ class Committer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._statements = _statements(database)
+        self._statements = _Statements(database)
         self._events_since = self._intents_since = PRUNE_EVERY  # the first write after opening looks
         self.stats = Stats()
 
@@ -144,8 +185,7 @@ class Committer:
             write(statements.events, group.events)
         if group.audit:
             write(statements.audit, group.audit)
-            newest = select(func.max(AUDIT.c.seq)).scalar_subquery()
-            connection.execute(delete(AUDIT).where(AUDIT.c.seq <= newest - group.audit_kept))
+            forget_audit(connection, group.audit_kept)
         if group.forgotten:
             connection.execute(_FORGET, group.forgotten)
         if group.memory:
@@ -225,29 +265,3 @@ def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Databases limit the parameters of one statement."""
     for start in range(0, len(items), _KEYS_AT_ONCE):
         yield items[start : start + _KEYS_AT_ONCE]
-
-
-def _statements(database: Database) -> _Statements:
-    insert = sqlite.insert if database.sqlite else postgresql.insert
-
-    def compiled(statement: sqlite.Insert | postgresql.Insert, without: str = "") -> str:
-        columns = [column.name for column in statement.table.columns if column.name != without]
-        return str(statement.inline().compile(dialect=database.writes.dialect, column_keys=columns))
-
-    def upsert(table: Table) -> str:
-        statement = insert(table)
-        keys = [column.name for column in table.primary_key]
-        changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
-        return compiled(statement.on_conflict_do_update(index_elements=keys, set_=changed))
-
-    return _Statements(
-        objects=upsert(OBJECTS),
-        intents=upsert(INTENTS),
-        sessions=upsert(SESSIONS),
-        chunks=compiled(insert(CHUNKS)),
-        sightings=compiled(insert(SIGHTINGS).on_conflict_do_nothing(index_elements=["vm_id"])),
-        meta=upsert(META),
-        events=compiled(insert(EVENTS), without="seq"),
-        audit=compiled(insert(AUDIT), without="seq"),
-        memory=upsert(MEMORY),
-    )

@@ -249,7 +249,7 @@ def memory_of(row: Sequence[object]) -> MemoryEntry:
     return MemoryEntry(number(at, where), str(entry), str(text), str(writer), number(gone_at, where), str(gone_by))
 
 
-DOORS: Mapping[str, Door] = {"command": "command", "file": "file", "cluster": "cluster", "tree": "tree"}
+DOORS: Mapping[str, Door] = {"command": "command", "file": "file", "cluster": "cluster", "tree": "tree", "agent": "agent"}
 
 
 def _maybe(value: object) -> str | None:

@@ -6,8 +6,9 @@ and it costs more than sending (`benchmarks/httpcalls.py`). So the transport is 
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.request import getproxies, proxy_bypass
@@ -35,17 +36,27 @@ class _Route:
     origin: str
     proxy: str | None = field(default=None, repr=False)
 
+    @property
+    def verified(self) -> bool:
+        """Somebody on the way there has to show a certificate."""
+        return self.origin.startswith("https:") or (self.proxy or "").startswith("https:")
+
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
     """Keeps no cookies and follows no redirect. At most `connections` at once, each closed after `idle` seconds without use;
     `connect`: seconds to make one. Proxies are those of the environment, read once for each origin; none for this host itself.
 
+    `tls`: makes what certificates are verified with, when one has to be for the first time. To read the usual authorities takes longer than
+    all else of a small start, and a platform on this host has no certificate.
+
     A request's extension `target` replaces the path and query of its URL, which then need not be parsed for each request, and `headers`
     (text) its headers, which then need not be encoded and decoded again. A body arrives decompressed. Raises `httpx2.ConnectError` when
     the request provably never left, and `httpx2.ReadError` when it may have."""
 
-    def __init__(self, tls: ssl.SSLContext, connections: int, idle: float, connect: float) -> None:
+    def __init__(self, tls: Callable[[], ssl.SSLContext], connections: int, idle: float, connect: float) -> None:
         self._tls = tls
+        self._context: ssl.SSLContext | None = None
+        self._making = asyncio.Lock()
         self._connections = connections
         self._idle = idle
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect)
@@ -66,6 +77,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 data=content or None,
                 allow_redirects=False,
                 proxy=route.proxy,
+                ssl=await self._verifying() if route.verified else True,
             )
         except (aiohttp.ClientError, OSError) as failure:
             # Not chained: the library's frames hold the request with its key, and a dump of frames would show it (G-60).
@@ -83,9 +95,19 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
     def _open(self) -> aiohttp.ClientSession:
         """The session belongs to the event loop of the first request."""
-        connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=self._idle, ssl=self._tls)
+        connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=self._idle)
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout)
         return self._session
+
+    async def _verifying(self) -> ssl.SSLContext:
+        async with self._making:
+            if self._context is None:
+                try:
+                    self._context = await asyncio.to_thread(self._tls)
+                except OSError as failure:  # also what is no certificate
+                    why = failure.strerror or type(failure).__name__
+                    raise httpx2.ConnectError(f"the certificate authorities can't be read ({why.lower()})") from None
+            return self._context
 
     def _find(self, url: httpx2.URL) -> _Route:
         origin = f"{url.scheme}://{url.netloc.decode('ascii')}"

@@ -78,7 +78,8 @@ class Wire:
         self.repeated = 0
         self.answered: Counter[tuple[str, str]] = Counter()
         # Only the connect timeout; a whole attempt has its own deadline. No redirect is followed: the key stays here.
-        self._http = AiohttpTransport(tls if tls is not None else _authorities(), concurrency, _IDLE_CONNECTION, _CONNECT_TIMEOUT)
+        verified = _authorities if tls is None else lambda given=tls: given
+        self._http = AiohttpTransport(verified, concurrency, _IDLE_CONNECTION, _CONNECT_TIMEOUT)
         self._base: tuple[str, httpx2.URL, str] | None = None
 
     async def once(self, call: Call) -> Outcome:

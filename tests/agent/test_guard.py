@@ -50,6 +50,11 @@ def bash(command: str) -> Json:
     return {"tool": "bash", "args": {"command": command}}
 
 
+async def refused(rig: Rig) -> list[tuple[str, str, str, str]]:
+    """What the controller is told of: what, in words, rule and level."""
+    return [(one.what, one.told, one.rule, one.level) for one in (await rig.process()).refused.told]
+
+
 def waits(look: AgentObservation) -> bool:
     process = look.agent.process
     return isinstance(process, Up) and process.guard is not None and bool(process.guard.asks)
@@ -64,6 +69,7 @@ async def test_a_denied_call_is_blocked_with_a_reason_that_the_model_sees_and_ot
     assert "fine" in second
     assert (rig.root / "work" / "victim").exists()
     assert rig.count("denied") == 1
+    assert await refused(rig) == [("call", "bash: rm -f victim (rule bash(rm *) of the Lieutenant)", "bash(rm *)", "Lieutenant")]
 
 
 @pytest.mark.guarantee("G-27")
@@ -216,6 +222,8 @@ async def test_a_question_holds_the_very_call_until_it_is_answered(rig: Rig) -> 
     assert not (rig.root / "work" / "two").exists()
     assert "not on a Friday" in json.dumps(rig.model.requests[-1].messages)
     assert (rig.count("asked"), rig.count("answered")) == (2, 2)
+    told = "bash: touch two (Denied by a person: not on a Friday)"
+    assert await refused(rig) == [("call", told, "bash(touch *)", "Lieutenant")]
 
 
 def _asks(look: AgentObservation) -> tuple[Question, ...]:
@@ -231,6 +239,8 @@ async def test_a_question_that_nobody_answers_is_denied(rig: Rig) -> None:
     (answer,) = await said(rig, bash("touch one"))
     assert "nobody answered" in answer
     assert not (rig.root / "work" / "one").exists()
+    told = "bash: touch one (Denied: nobody answered within 0 s.)"
+    assert await refused(rig) == [("call", told, "bash(touch *)", "Lieutenant")]
 
 
 @pytest.mark.guarantee("G-37")
@@ -241,6 +251,7 @@ async def test_pi_can_be_stopped_while_a_question_is_open(rig: Rig) -> None:
     async with asyncio.timeout(10):
         await rig.agents.stop_agent(AT, 5)
     assert not (rig.root / "work" / "one").exists()
+    assert rig.count("refused") == 0, "nobody refused it"
 
 
 @pytest.mark.guarantee("G-28")

@@ -59,7 +59,7 @@ def files_in(directory: Path) -> list[str]:
 
 
 async def refused(rig: Rig) -> str:
-    return "\n".join(words for _, words in (await rig.process()).refused.told)
+    return "\n".join(one.words for one in (await rig.process()).refused.told)
 
 
 UNSEEN = ("/tmp", "/var/tmp", "/run", "/dev")  # the agent has its own of these

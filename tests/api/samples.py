@@ -9,14 +9,7 @@ from reconciler.api.meta import API_VERSION, Json, JsonValue
 
 UUID = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
 SECRET: Json = {"secretKeyRef": {"name": "llm", "key": "token"}}
-PROGRAM: Json = {"exec": {"command": ["mint", "--for", "agents"], "refreshSeconds": 60}}
-HOST_FILE: Json = {"file": {"path": "/run/token"}}
-ENV: JsonValue = [
-    {"name": "A", "value": "1"},
-    {"name": "B", "valueFrom": SECRET},
-    {"name": "C", "valueFrom": PROGRAM},
-    {"name": "D", "valueFrom": HOST_FILE},
-]
+ENV: JsonValue = [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": SECRET}]
 MODEL: Json = {
     "provider": "anthropic",
     "id": "some-model",
@@ -28,8 +21,6 @@ FILES: JsonValue = [
     {"path": ".npmrc", "valueFrom": SECRET, "mode": "0600"},
     {"path": "a/big", "contentFrom": {"configMapKeyRef": {"name": "big", "key": "text"}}},
     {"path": "a/bigger", "contentFrom": SECRET},
-    {"path": "a/token", "valueFrom": PROGRAM},
-    {"path": "a/other", "valueFrom": HOST_FILE},
 ]
 
 BUDGET: Json = {
@@ -71,7 +62,7 @@ AGENT: Json = {
     "suspend": {"onBusy": "Abort", "graceSeconds": 5},
     "budget": BUDGET,
     "permissions": PERMISSIONS,
-    "memory": {"scopes": ["Agent", "Global"], "maxLines": 5, "extractFacts": True},
+    "memory": {"scopes": ["Agent", "Global"], "maxLines": 5, "extractFacts": True, "factsModel": {"provider": "acme", "id": "small"}},
     "compaction": {"auto": False, "reserveTokens": 1, "keepRecentTokens": 2, "reassertDirective": False},
     "health": {"periodSeconds": 1, "failureThreshold": 2, "startupTimeoutSeconds": 5},
     "restart": {
@@ -116,10 +107,7 @@ PROFILE: Json = {
         "command": ["pi", "--flag"],
         "workDir": "/srv/work",
         "model": MODEL,
-        "providers": [
-            {"name": name, "baseUrl": "http://127.0.0.1:1/v1", "api": "anthropic-messages", "apiKeyFrom": source}
-            for name, source in (("local", SECRET), ("by-program", PROGRAM), ("by-file", HOST_FILE))
-        ],
+        "providers": [{"name": "local", "baseUrl": "http://127.0.0.1:1/v1", "api": "anthropic-messages", "apiKeyFrom": SECRET}],
         "extensions": ["a.js"],
         "skills": ["b"],
         "permissions": PERMISSIONS,
@@ -181,6 +169,32 @@ SAMPLES: dict[str, list[Json]] = {
     "Task": [TASK, BIG_TASK, BIGGER_TASK],
     "VMTree": [TREE],
 }
+
+PROGRAM: Json = {"exec": {"command": ["mint", "--for", "agents"], "refreshSeconds": 60}}
+HOST_FILE: Json = {"file": {"path": "/run/token"}}
+_ENV: JsonValue = [{"name": "A", "valueFrom": PROGRAM}, {"name": "B", "valueFrom": HOST_FILE}]
+_FILES: JsonValue = [{"path": "a", "valueFrom": PROGRAM}, {"path": "b", "valueFrom": HOST_FILE}]
+_PROVIDER: Json = {"baseUrl": "http://127.0.0.1:1/v1", "api": "anthropic-messages"}
+_AGENT: Json = {
+    "role": "Keep it",
+    "env": _ENV,
+    "instructions": {"files": _FILES},
+}
+ON_A_HOST: dict[str, list[Json]] = {
+    "Lieutenant": [{**_AGENT, "profileRef": {"name": "full"}}],
+    "BootProfile": [
+        {
+            "source": {"image": "default"},
+            "env": _ENV,
+            "files": _FILES,
+            "agent": {
+                "providers": [{"name": "p", **_PROVIDER, "apiKeyFrom": PROGRAM}, {"name": "f", **_PROVIDER, "apiKeyFrom": HOST_FILE}]
+            },
+        }
+    ],
+    "VMTree": [{"nodes": [{"name": "a", "category": "Lieutenant", "profileRef": {"name": "full"}, "lieutenant": _AGENT}]}],
+}
+"""With the fields that only files may have: a cluster runs no programs for whoever may declare something there."""
 
 
 def document(kind: str, spec: JsonValue, name: str = "a") -> Json:

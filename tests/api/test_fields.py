@@ -12,9 +12,10 @@ from reconciler.api.registry import BY_NAME, KINDS
 from reconciler.api.resources import Resource
 from reconciler.api.schema import for_editors, structural
 from reconciler.errors import InvalidSpec
-from tests.api.samples import SAMPLES, Path, document, paths, replaced, shape
+from tests.api.samples import ON_A_HOST, SAMPLES, Path, document, paths, replaced, shape
 
-CASES = [(kind, spec) for kind, specs in SAMPLES.items() for spec in specs]
+EVERY = {kind: [*specs, *ON_A_HOST.get(kind, ())] for kind, specs in SAMPLES.items()}
+CASES = [(kind, spec) for kind, specs in EVERY.items() for spec in specs]
 
 
 def problems(kind: str, spec: JsonValue) -> list[str]:
@@ -43,7 +44,7 @@ def test_samples_are_accepted_by_models_and_schemas(kind: str, spec: Json) -> No
 def test_samples_set_every_field(kind: object) -> None:
     assert isinstance(kind, type(KINDS[0]))
     known = {field.path.removesuffix("[]").removeprefix("spec.") for field in fields(kind)}
-    used = {shape(path).removesuffix("[]") for spec in SAMPLES[kind.name] for path, _ in paths(spec)}
+    used = {shape(path).removesuffix("[]") for spec in EVERY[kind.name] for path, _ in paths(spec)}
     # In a list of scalars the items are places too, but no fields.
     assert known - used == set()
 

@@ -40,12 +40,6 @@ REFUSED: list[tuple[str, Json, str, str]] = [
         "exactly one of `secretKeyRef`, `exec`, `file`",
     ),
     ("Lieutenant", {**LT, "env": [{"name": "A", "valueFrom": {**SECRET, **PROGRAM}}]}, "spec.env[0].valueFrom", "keep one"),
-    (
-        "Lieutenant",
-        {**LT, "env": [{"name": "A", "valueFrom": {"exec": {"command": ["./mint"]}}}]},
-        "spec.env[0].valueFrom.exec.command[0]",
-        "from the root on",
-    ),
     ("Lieutenant", {**LT, "env": [{"name": "A", "valueFrom": {"file": {"path": "token"}}}]}, "spec.env[0].valueFrom.file.path", "absolute"),
     ("Lieutenant", {**LT, "env": [{"name": "A", "value": ""}, {"name": "A", "value": "b"}]}, "spec.env[1].name", "duplicate"),
     ("Lieutenant", {**LT, "instructions": {"files": [{"path": "a"}]}}, "spec.instructions.files[0]", "exactly one of"),
@@ -268,3 +262,12 @@ def test_a_bad_schedule_is_told_once_with_one_remedy() -> None:
         load_spec("Lieutenant", {"role": "x", "profileRef": {"name": "p"}, "snapshots": {"schedule": "61 * * * *"}})
     problem = "spec.snapshots.schedule: a schedule's minute must be 0 to 59, not '61'"
     assert str(found.value) == f"the Lieutenant is not valid: {problem}: correct the fields named"
+
+
+@pytest.mark.guarantee("G-60")
+@pytest.mark.parametrize("program", ["./mint", "bin/mint", "../mint"])
+def test_a_program_is_found_by_its_name_or_from_the_root_on(program: str) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        load_spec("Lieutenant", {**LT, "env": [{"name": "A", "valueFrom": {"exec": {"command": [program]}}}]})
+    assert "env[0].valueFrom.exec.command[0]" in str(refused.value)
+    assert "from the root on" in str(refused.value)

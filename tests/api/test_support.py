@@ -27,7 +27,7 @@ kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
 OF_A_TREE: dict[str, bool] = {}
-OF_ITS_LIEUTENANTS = {"permissions.agents": False, "memory.extractFacts": False}
+OF_ITS_LIEUTENANTS = {"permissions.agents": False}
 TREE_FINDINGS = [
     *(Finding(f"spec.{path}", protects) for path, protects in OF_A_TREE.items()),
     *(Finding(f"spec.nodes.lieutenant.{path}", protects) for path, protects in OF_ITS_LIEUTENANTS.items()),
@@ -63,7 +63,7 @@ def test_what_is_set_and_not_acted_on_is_told(kind: Kind) -> None:
         ("Lieutenant", {**LT, "limits": {"maxTurns": 9, "firstArtifactSeconds": 60}}, []),
         ("Lieutenant", {**LT, "idle": {"wakeOnTask": False}}, []),
         ("Lieutenant", {**LT, "memory": {"scopes": ["Agent"], "maxLines": 5}}, []),
-        ("Lieutenant", {**LT, "memory": {"extractFacts": True}}, [Finding("spec.memory.extractFacts", False)]),
+        ("Lieutenant", {**LT, "memory": {"extractFacts": True}}, []),
         ("Lieutenant", {**LT, "session": {"generation": 1, "onLost": "Resume"}}, []),
         ("Lieutenant", {**LT, "budget": {"maxCost": "1"}}, []),
         ("Task", TASK, []),

@@ -89,6 +89,16 @@ def test_get_audit_shows_who_changed_what_and_no_values_of_variables(run: Run) -
     assert "hush" not in shown
 
 
+@pytest.mark.usefixtures("books")
+def test_get_audit_shows_what_a_command_was_refused(run: Run) -> None:
+    guarded = LT.replace("metadata: {name: api}", "metadata: {name: api, annotations: {fleet.vers.sh/deletion-protection: enabled}}")
+    assert run("apply", "-f", "-", stdin=guarded).code == 0
+    assert run("delete", "lt", "api").code == 4
+    *_, last = run("get", "audit", "-o", "wide").out.splitlines()
+    assert last.split()[1:4] == ["refused", "lieutenant/api", "command"]
+    assert "delete=Lieutenant/default/api is protected from deletion" in last
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -99,6 +109,9 @@ def test_get_audit_shows_who_changed_what_and_no_values_of_variables(run: Run) -
         ('[prices."a/b"]\ninput = "-1"\noutput = "1"\n', "0 or more"),
         ('[prices."a/b"]\ninput = "1"\n', "a price has input and output"),
         ("[audit]\nkeep = 0\n", "keep must be a whole number"),
+        ('[credentials]\nfrom-git = "yes"\n', "from-git must be true or false"),
+        ("[credentials]\nfrom-file = true\n", "from-git must be true or false"),
+        ("credentials = true\n", "from-git must be true or false"),
     ],
 )
 def test_a_file_of_settings_that_is_wrong_says_where(text: str, told: str, tmp_path: Path) -> None:
@@ -117,3 +130,12 @@ def test_the_budget_of_the_fleet_is_read(tmp_path: Path) -> None:
     assert governing is not None
     assert governing.budget is not None
     assert (governing.budget.max_cost, str(governing.budget.calendar), governing.audit_keep) == ("200.00", "Month", 5)
+
+
+@pytest.mark.parametrize(("text", "allowed"), [("", False), ("[credentials]\n", False), ("[credentials]\nfrom-git = true\n", True)])
+def test_only_the_configuration_lets_git_have_programs_run_here(text: str, allowed: bool, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"[audit]\nkeep = 5\n{text}")
+    governing = load({}, {}, file).governing
+    assert governing is not None
+    assert governing.from_git is allowed

@@ -72,7 +72,7 @@ def test_one_that_is_refused_is_told_by_name_and_keeps_none_of_the_others(fleet:
     result = fleet("delete", "lt", "*")
     assert result.code == 4
     assert result.out.splitlines() == ["lieutenant/a deletion asked for", "lieutenant/c deletion asked for"]
-    assert "Lieutenant/default/b is declared in a file" in result.err
+    assert "lieutenant/b is declared in a file" in result.err
     assert "b.yaml:1" in result.err
 
 

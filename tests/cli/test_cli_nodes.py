@@ -182,6 +182,12 @@ def test_two_objects_are_compared(run: Run) -> None:
     told = run("diff", "lt/a", "lt/b", "-o", "json")
     assert told.code == 0
     assert told.json == {"a": "lieutenant/a", "b": "lieutenant/b", "differences": [{"field": "spec.role", "a": "one", "b": "two"}]}
+    for words in (("lt/a", "lt/a"), ("lt", "a", "a"), ("lieutenant/a", "lt/a")):
+        same = run("diff", *words)
+        assert (same.code, same.out) == (0, "")
+        assert same.err == "lieutenant/a is compared with itself: nothing differs; name another one of its kind\n"
+    assert run("diff", "lt/a", "lt/a", "-o", "json").code == 0
+    assert run("diff", "lt/none", "lt/none").code == 1
     assert run("diff", "lt/a", "lt/none").code == 1
     assert run("diff", "lt/a", "vmt/b").code == 64
     assert run("diff", "lt/a").code == 64

@@ -92,7 +92,7 @@ def test_what_comes_after_the_acts_is_told_beside_them(planned: Run) -> None:
 
 @pytest.mark.guarantee("G-49")
 def test_a_field_that_is_ignored_is_told_by_a_plan(planned: Run) -> None:
-    shown = planned(LIEUTENANT.format(name="api", more=", memory: {extractFacts: true}"))
+    shown = planned(LIEUTENANT.format(name="api", more=", permissions: {agents: {maxDepth: 2}}"))
     assert "not acted on in this release" in shown.err
 
 

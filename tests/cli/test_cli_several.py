@@ -13,9 +13,11 @@ import pytest
 import reconciler
 from reconciler.api import generate
 from reconciler.api.conditions import CONDITIONS
+from reconciler.api.phases import PHASES
 from reconciler.cli.wait import ended
 from reconciler.core.keys import Json, Key
-from reconciler.core.records import TaskRecord
+from reconciler.core.records import FINISHED, TaskRecord
+from reconciler.core.task.status import AWAITING
 from reconciler.engine.ports import StoredObject
 from tests.cli.conftest import Run
 from tests.cli.test_cli_conversation import change
@@ -41,7 +43,7 @@ def test_a_name_that_is_missing_keeps_no_other_from_being_deleted(run: Run) -> N
     result = run("delete", "lt", "a", "b", "c", "d")
     assert result.code == 1
     assert result.out.splitlines() == ["lieutenant/a deletion asked for", "lieutenant/c deletion asked for"]
-    assert sorted(line.split()[1] for line in result.err.splitlines()) == ["Lieutenant/default/b", "Lieutenant/default/d"]
+    assert sorted(line.split()[1] for line in result.err.splitlines()) == ["lieutenant/b", "lieutenant/d"]
     assert all(line.startswith("error: ") for line in result.err.splitlines())
 
 
@@ -69,6 +71,11 @@ def test_a_document_that_a_file_declares_keeps_no_other_from_being_declared(run:
         (("lt/a", "--for", "condition=Nonsense"), 64, "Stalled"),
         (("lt/a", "--for", "Ready=Maybe"), 64, "Unknown"),
         (("lt/a", "--for", "phase="), 64, "phase=Succeeded"),
+        (("lt/a", "--for", "phase=idel"), 64, "never has the phase 'idel' (did you mean Idle?) (--for phase=idel): use one of"),
+        (("lt/a", "--for", "phase=Succeeded"), 64, "a Lieutenant never has the phase 'Succeeded'"),
+        (("lt/a", "task/b", "--for", "phase=Succeeded"), 64, "a Lieutenant never has"),
+        (("task/b", "--for", "VMReady"), 64, "a Task never has the condition 'VMReady'"),
+        (("bp/b", "--for", "stalld"), 64, "(did you mean Stalled?)"),
         (("lt/none", "--for", "Ready"), 3, "it does not exist"),
         (("lt/none", "--for", "phase=Idle"), 3, "it does not exist"),
         (("lt/none", "--for", "delete"), 0, ""),
@@ -83,6 +90,38 @@ def test_waiting_for_what_will_never_be_ends_at_once(run: Run, words: tuple[str,
     assert told in result.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("get", "lt", "none"),
+        ("get", "lt/none", "-o", "name"),
+        ("describe", "lt", "none"),
+        ("delete", "lt", "none"),
+        ("delete", "Lieutenant/none"),
+        ("suspend", "lieutenants", "none"),
+        ("set", "lt", "none", "role=x"),
+        ("retry", "lt", "none"),
+        ("forget", "lt", "none"),
+        ("snapshot", "lt", "none"),
+        ("diff", "lt/none", "lt/a"),
+        ("auth", "secrets", "none"),
+    ],
+)
+def test_every_command_names_an_object_in_one_form(run: Run, words: tuple[str, ...]) -> None:
+    """However it was named."""
+    run("apply", "-f", "-", stdin=lieutenants("a"))
+    told = run(*words)
+    assert told.code == 1, told
+    assert told.err.startswith("error: lieutenant/none does not exist (namespace default): see `reconciler get lieutenant"), told.err
+
+
+def test_what_is_done_to_an_object_is_told_under_the_name_that_get_prints(run: Run) -> None:
+    assert run("apply", "-f", "-", stdin=lieutenants("a")).out == "lieutenant/a created\n"
+    name = run("get", "lt", "a", "-o", "name").out.strip()
+    for words in (("set", "lt", "a", "role=x"), ("suspend", "lt", "a"), ("retry", "lt", "a"), ("delete", "lt", "a")):
+        assert run(*words).out.startswith(f"{name} "), words
+
+
 def test_every_condition_that_is_told_can_be_waited_for(run: Run) -> None:
     told = set()
     for path in Path(reconciler.__file__).parent.rglob("*.py"):
@@ -92,6 +131,20 @@ def test_every_condition_that_is_told_can_be_waited_for(run: Run) -> None:
                 told |= {first.value} if isinstance(first, ast.Constant) else set()
     assert told - CONDITIONS == set(), "name it in reconciler/api/conditions.py"
     assert len(told) > 5
+
+
+def test_every_phase_that_is_told_can_be_waited_for() -> None:
+    """Those of a task are what its record and its ends are made with; those of the other kinds are the types of what tells them."""
+    told = set()
+    for part in ("core", "engine"):
+        for path in (Path(reconciler.__file__).parent / part).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.keyword) and node.arg == "phase":
+                    told |= {one.value for one in ast.walk(node.value) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    assert {"Running", "Pending", "Delivering"} <= told
+    assert told - {phase for phases in PHASES.values() for phase in phases} - {""} == set(), "name it in reconciler/api/phases.py"
+    assert set(PHASES["Task"]) >= FINISHED
+    assert {AWAITING, TaskRecord().phase} <= set(PHASES["Task"])
 
 
 def test_a_task_has_one_name_in_what_send_prints(run: Run) -> None:

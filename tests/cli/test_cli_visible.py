@@ -44,6 +44,7 @@ PRINTING = {
     "diff": (),  # what machines say of themselves: `table`
     "rollout": (),
     "orphans": (),  # labels of machines: `table`
+    "adopt": (),  # labels of machines: `to_yaml` and `one_line`
     "doctor": (),
     "auth": (),  # rules and calls, as somebody wrote them: `out`
     "memory": (),  # what agents wrote: `out` and `table`
@@ -57,7 +58,7 @@ PRINTING = {
 OWN_WORDS = frozenset(
     {
         *("simulate", "explain", "delete", "cancel", "halt", "rewind", "retry", "snapshot", "rollback", "resolve"),
-        *("adopt", "forget", "crds", "schema", "completion", "version", "config", "init", "import", "prune"),
+        *("forget", "crds", "schema", "completion", "version", "config", "init", "import", "prune"),
     }
 )
 """Commands whose results are our own words; their errors go through `say` like all."""

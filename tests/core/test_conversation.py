@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.conversation import CUT, TEXT_LIMIT, compactions, parse
+from reconciler.core.conversation import CUT, TEXT_LIMIT, compactions, parse, usages
 from reconciler.core.messages import Compaction, Usage
 
 REAL = rb"""{"type":"session","version":3,"id":"01a1","timestamp":"2026-11-21T08:17:36.846Z","cwd":"/root/workspace"}
@@ -124,3 +124,18 @@ def test_that_it_was_shortened_is_an_entry_and_no_message() -> None:
 def test_what_only_looks_like_it_is_none(damaged: bytes) -> None:
     assert compactions(damaged, 0) == ()
     assert [one.entry_id for one in compactions(damaged + SHORTENED, 0)] == ["d1"]
+
+
+PAID = rb"""{"type":"usage","id":"u1","parentId":"b4","timestamp":"2026-11-21T08:17:41.500Z","kind":"reconciler-facts","provider":"acme","model":"small","usage":{"input":7,"output":2,"cacheRead":0,"cacheWrite":0,"totalTokens":9,"cost":{"total":0.25}}}
+"""
+
+
+@pytest.mark.guarantee("G-29")
+def test_what_was_paid_for_beside_the_messages_is_told_and_is_no_message() -> None:
+    whole = REAL + PAID + line({"role": "user", "content": '{"type":"usage"}'})
+    (spent,) = usages(whole, 7)
+    assert (spent.entry_id, spent.offset, spent.model, spent.usage.input, spent.usage.cost) == (
+        "u1", len(REAL) + 7, "acme/small", 7, Decimal("0.25"),
+    )  # fmt: skip
+    assert "u1" not in [message.entry_id for message in parse(whole, 0)[0]]
+    assert usages(PAID[:-1], 0) == usages(REAL, 0) == usages(b'{"type":"usage"\n', 0) == ()

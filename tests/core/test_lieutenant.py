@@ -71,12 +71,12 @@ from reconciler.core.records import (
     WorkspaceRecord,
 )
 from reconciler.core.slot.branching import STAND_SECONDS
-from reconciler.core.snapshot.agent import Compacting, Exited, Guarded, Inside, NotStarted, Refusals, Up
+from reconciler.core.snapshot.agent import Compacting, Exited, Guarded, Inside, NotStarted, Refusal, Refusals, Up
 from reconciler.core.snapshot.branch import Copies
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.memory import Memory, OnMachine, Taken
 from reconciler.core.snapshot.provider import Provider
-from reconciler.core.snapshot.rendered import SecretRef, Unresolved
+from reconciler.core.snapshot.rendered import Rendered, SecretRef, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import DesiredState, Slot
@@ -176,6 +176,7 @@ MODEL = rendered(lieutenant_spec(model={"provider": "a", "id": "one", "thinking"
 
 
 RECALLING = rendered(lieutenant_spec(memory={"scopes": ["Agent"]}))
+FINDING = rendered(lieutenant_spec(memory={"scopes": ["Agent"], "extractFacts": True, "factsModel": {"provider": "cheap", "id": "small"}}))
 REMEMBERED, TAKEN = OnMachine("uid", "two", "none"), Taken("t", "t")
 
 
@@ -185,11 +186,13 @@ def having(**process: object) -> LieutenantView:
     return lieutenant(rendered=MODEL, agent=agent(has))
 
 
-def remembering(there: OnMachine = REMEMBERED, taken: Taken | None = TAKEN, *, saved: bool = False) -> LieutenantView:
+def remembering(
+    there: OnMachine = REMEMBERED, taken: Taken | None = TAKEN, *, saved: bool = False, rendered: Rendered = RECALLING
+) -> LieutenantView:
     """One with a memory: what its machine has of it, and what its pi was given and has."""
-    up = replace(UP, launch_hash=RECALLING.launch_hash, memory=taken)
+    up = replace(UP, launch_hash=rendered.launch_hash, memory=taken)
     record = RUNNING.record.but(memory=MemoryRecord(place=VM, agent=there.agent, shared=there.shared)) if saved else RUNNING.record
-    return lieutenant(rendered=RECALLING, agent=agent(up, memory=there), memory=Memory(REMEMBERED), record=record)
+    return lieutenant(rendered=rendered, agent=agent(up, memory=there), memory=Memory(REMEMBERED), record=record)
 
 
 def refused(why: str) -> LieutenantRecord:
@@ -549,7 +552,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "what it wrote down to remember is saved": (remembering(OnMachine("uid", "three", "none")), SaveMemory(VM, "three", "none")),
     "and what others wrote is brought to it": (
         remembering(OnMachine("uid", "one", "none"), saved=True),
-        BringMemory(VM, "two", "none"),
+        BringMemory(VM, "two", "none", "nothing yet; told to it after a compaction, or when pi starts anew"),
     ),
     "one that was given its memory has it": (remembering(), plan(lieutenant())),
     "one that has not said yet what it remembers is waited for": (
@@ -564,9 +567,13 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         remembering(taken=None),
         Refuse("MemoryNotApplied", "pi runs without the tools of its memory"),
     ),
+    "one that does not know the model that is to find facts, too": (
+        remembering(taken=Taken("t", "t", "cheap/small"), rendered=FINDING),
+        Refuse("MemoryNotApplied", "pi knows no model cheap/small, which memory.factsModel names"),
+    ),
     "what its agent was refused is told": (
-        lieutenant(agent=agent(replace(UP, refused=Refusals(((1, "network a:1"), (2, "files b")))))),
-        NoteRefusals(str(UP.pid), 2, ("network a:1", "files b")),
+        lieutenant(agent=agent(replace(UP, refused=Refusals((Refusal(1, "network", "a:1"), Refusal(2, "files", "b")))))),
+        NoteRefusals(str(UP.pid), 2, (Refusal(1, "network", "a:1"), Refusal(2, "files", "b"))),
     ),
     "and restarted when a person asks": (
         lieutenant(agent=agent(replace(UP, inside=Inside("other"))), record=RUNNING.record.but(config=ConfigRecord(again=True))),

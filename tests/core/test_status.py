@@ -12,6 +12,7 @@ from reconciler.core.keys import Json
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.status import lieutenant_status
 from reconciler.core.records import EscalationStep, LieutenantRecord, RestartRecord, TaskRecord
+from reconciler.core.snapshot.agent import FORESEEN
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState
@@ -22,7 +23,7 @@ from reconciler.core.task.status import task_status
 from tests.conformance.kstatus import conditions_of, problems, summary
 from tests.core import test_lieutenant, test_task
 from tests.core import test_slot as test_vmslot
-from tests.core.views import DIED, EMPTY, FILLED, NOW, RUNNING, UP, VM, agent, lieutenants, tasks
+from tests.core.views import DIED, EMPTY, FILLED, NOW, RUNNING, UP, VM, agent, guest, lieutenants, tasks
 from tests.core.views import lieutenant as a_lieutenant
 
 SLOTS = {f"slot: {name}": a_lieutenant(slot) for name, (slot, _) in test_vmslot.SCENARIOS.items()}
@@ -149,6 +150,26 @@ def test_fields_not_acted_on_are_named() -> None:
     view = a_lieutenant(EMPTY, unsupported=("spec.budget",), guest=None, agent=None)
     status = lieutenant_status(view, lieutenant.plan(view), {}, 1, 0, "", ("spec.idle",)).dump()
     assert conditions_of(status)["Unsupported"]["message"] == "not acted on in this release: spec.budget, spec.idle"
+
+
+def test_every_condition_says_something_to_a_person() -> None:
+    told = [of_lieutenant(view) for view in LIEUTENANTS.values()] + [of_task(view) for view in TASKS.values()]
+    silent = {(kind, c["reason"]) for status in told for kind, c in conditions_of(status).items() if not c.get("message")}
+    assert silent == set()
+
+
+@pytest.mark.parametrize(
+    ("desired", "mode"), [(DesiredState.RUNNING, "Running"), (DesiredState.SUSPENDED, "Suspended"), (DesiredState.GONE, None)]
+)
+def test_status_tells_the_mode_that_is_wanted(desired: DesiredState, mode: str | None) -> None:
+    assert of_lieutenant(a_lieutenant(replace(FILLED, desired=desired))).get("mode") == mode
+
+
+@pytest.mark.parametrize(("installed", "told"), [("1.6.0", "pi 1.6.0"), ("1.5.2", "pi 1.5.2"), (FORESEEN, "pi 1.6.0")])
+def test_what_is_applied_says_which_pi_runs(installed: str, told: str) -> None:
+    """Of a release that a plan foresees it is the one that will be installed."""
+    configured = conditions_of(of_lieutenant(RUNNING.but(guest=guest(pi=installed), pi_version="1.6.0")))["AgentConfigured"]
+    assert (configured["status"], configured["message"]) == ("True", f"{told} has what was declared")
 
 
 @pytest.mark.parametrize(

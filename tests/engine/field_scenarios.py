@@ -23,6 +23,7 @@ from tests.engine import (
     test_conversation_lost,
     test_credentials,
     test_escalation,
+    test_facts,
     test_fallbacks,
     test_fork,
     test_idle,
@@ -525,6 +526,11 @@ STORIES |= {
     "Task.budget.warnAtPercent": test_budget.test_a_task_with_a_budget_of_its_own_fails_and_the_next_one_is_done,
     "Lieutenant.memory.scopes[]": test_memory.test_what_an_agent_wrote_is_in_the_store_and_told_on_its_next_machine,
     "Lieutenant.memory.maxLines": test_memory.test_what_is_told_are_the_newest_lines,
+    "Lieutenant.memory.extractFacts": test_facts.test_facts_that_were_found_before_a_compaction_are_kept_beyond_the_machine,
+    **{
+        f"Lieutenant.memory.factsModel.{name}": test_facts.test_the_model_that_is_declared_finds_them_and_a_change_of_it_restarts_pi
+        for name in ("provider", "id")
+    },
     "Lieutenant.idle.suspendAfterSeconds": test_idle.test_it_is_suspended_without_work_and_a_task_wakes_it,
     "Lieutenant.idle.wakeOnTask": test_idle.test_it_sleeps_on_where_tasks_do_not_wake_it_until_a_person_does,
     "Lieutenant.idle.postTask": partial(test_idle.test_what_becomes_of_a_worker_whose_tasks_are_done, "Delete"),

@@ -10,14 +10,22 @@ import pytest
 
 from reconciler.core.audit import Actor, Change, Entry, changes, verb_of
 from reconciler.core.keys import Json, Key
+from reconciler.core.snapshot.agent import Refusal, Refusals
 from reconciler.engine.ports import AddAudit
 from reconciler.errors import Unreachable
 from reconciler.store.sqlstore import open_store
-from tests.engine.stage import LT, Stage, declared, failing, tell
+from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
+from tests.engine.test_profiles import Vault, made
+from tests.world import Machine, Pi
 
 
 async def entries(s: Stage) -> list[Entry]:
     return [entry for _, entry in await s.engine.store.audit()]
+
+
+def pi_of(machine: Machine) -> Pi:
+    assert machine.pi is not None
+    return machine.pi
 
 
 def test_who_declared_changed_cancelled_and_deleted_what(tmp_path: Path) -> None:
@@ -77,6 +85,64 @@ def test_only_so_many_stay_and_numbers_are_not_given_twice(tmp_path: Path) -> No
         assert [entry.at for _, entry in found] == [7.0, 8.0, 9.0, 10.0, 11.0]
         assert [seq for seq, _ in found] == [8, 9, 10, 11, 12]
         assert await store.audit(namespace="elsewhere") == []
+        await store.aclose()
+
+    asyncio.run(story())
+
+
+@pytest.mark.guarantee("G-28")
+def test_what_an_agent_was_refused_is_there_with_rule_and_level_in_the_same_transaction(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        pi = pi_of(await made(s, {}, permissions={"deny": ["bash(rm *)"], "default": "Allow"}))
+        found = Refusals((
+            Refusal(1, "call", "bash: rm x (rule bash(rm *) of the Lieutenant) (4 times)", "bash(rm *)", "Lieutenant"),
+            Refusal(2, "network", "evil.example:443"),
+        ))  # fmt: skip
+        s.weather.rules["store.write"] = failing(lambda: Unreachable("away"), times=1)
+        pi.refused = found
+        await s.until(lambda: s.happened("Refused") == 1, "it is told")
+        s.weather.rules.clear()
+        await pass_time(120)
+        told = [entry for entry in await entries(s) if entry.verb == "refused"]
+        assert [(entry.actor, entry.key) for entry in told] == [(Actor("agent", "api"), LT)] * 2, "each once"
+        assert told[0].changes == (
+            Change("call", None, "bash: rm x (rule bash(rm *) of the Lieutenant) (4 times)"),
+            Change("rule", None, "bash(rm *)"),
+            Change("level", None, "Lieutenant"),
+        )
+        assert told[1].changes == (Change("network", None, "evil.example:443"),)
+        item = s.engine.table.lieutenant(LT)
+        assert item is not None
+        assert {entry.uid for entry in told} == {item.uid}
+        [event] = [one for one in s.controller.told if one.reason == "Refused"]
+        assert {entry.at for entry in told} == {event.at}
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-60")
+def test_a_secret_in_what_was_refused_is_not_in_the_audit(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        pi = pi_of(await made(s, {}, env=[{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]))
+        pi.refused = Refusals((Refusal(1, "call", "bash: curl -H 'a: hidden-value' x", "bash(curl *hidden-value*)", "Task"),))
+        await s.until(lambda: s.happened("Refused") == 1, "it is told")
+        told = [entry for entry in await entries(s) if entry.verb == "refused"]
+        assert "[redacted]" in str(told)
+        assert "hidden-value" not in str(told)
+
+    tell(tmp_path, story, secrets=Vault(s_k="hidden-value"))
+
+
+def test_an_agent_that_tries_and_tries_pushes_nothing_of_people_out(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = open_store(tmp_path / "s.db")
+        ann, agent = Actor("command", "ann"), Actor("agent", "api")
+        for number in range(12):
+            await store.write([AddAudit(Entry(ann if number < 3 else agent, "x", LT, "", (), float(number)), keep=5)])
+        assert [entry.at for _, entry in await store.audit()] == [0.0, 1.0, 2.0, 7.0, 8.0, 9.0, 10.0, 11.0]
+        for number in range(12, 18):
+            await store.write([AddAudit(Entry(ann, "x", LT, "", (), float(number)), keep=5)])
+        assert [entry.at for _, entry in await store.audit()] == [7.0, 8.0, 9.0, 10.0, 11.0, 13.0, 14.0, 15.0, 16.0, 17.0]
         await store.aclose()
 
     asyncio.run(story())

@@ -302,6 +302,10 @@ def test_a_vm_that_another_installation_claims_can_be_forgotten_untouched(tmp_pa
         await run.gone(LT)
         assert machine.labels == labels
         assert not machine.deleted
+        told = [event.message for event in run.controller.told if event.key == LT][-2:]
+        assert machine.vm_id in told[0]
+        assert told[0].endswith("it goes on costing money")
+        assert told[1] == "it is not managed any more", "nothing else is claimed of what goes on"
 
     tell(tmp_path, story)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.keys import Json
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.state.declared import Intake
 from reconciler.errors import Unreachable
@@ -21,8 +22,15 @@ ROLE, OTHER = "Keep it", "Keep it well"
 
 def seen(generation: int = 1, role: str = ROLE, **labels: str) -> Intake:
     """The lieutenant, as a cluster tells of it."""
-    spec = {"role": role, "profileRef": {"name": "lightweight"}}
+    spec: Json = {"role": role, "profileRef": {"name": "lightweight"}}
     return Intake(LT, "uid-1", generation, 0.0, spec, labels, {}, "kube")
+
+
+async def roles(run: Stage) -> list[str]:
+    """To what the cluster changed the role, as the audit tells it."""
+    entries = [entry for _, entry in await run.engine.store.audit() if entry.verb == "changed"]
+    assert {entry.actor.door for entry in entries} <= {"cluster"}
+    return [str(change.after) for entry in entries for change in entry.changes if change.path.endswith("role")]
 
 
 @pytest.mark.guarantee("G-45")
@@ -54,6 +62,7 @@ def test_a_spec_is_in_the_store_with_the_status_that_tells_of_it(tmp_path: Path)
         await run.until(lambda: run.status().get("observedGeneration") == 2, "the change was observed")
         (stored,) = await run.engine.store.objects(LT.kind, LT.namespace, LT.name)
         assert (stored.spec["role"], stored.generation, stored.status["observedGeneration"]) == (OTHER, 2, 2)
+        assert await roles(run) == [OTHER], "who changed what is written with it"
 
     tell(tmp_path, story)
 
@@ -77,5 +86,6 @@ def test_a_spec_told_while_the_store_fails_is_not_lost(tmp_path: Path) -> None:
         item = run.engine.table.get(LT)
         assert item is not None
         assert (item.obj.spec["role"], item.obj.generation, item.obj.labels) == (OTHER, 3, {"team": "blue"})
+        assert await roles(run) == ["Keep it somehow", OTHER], "each change once, in order"
 
     tell(tmp_path, story)

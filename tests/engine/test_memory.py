@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +145,26 @@ def test_a_machine_that_can_not_be_written_to_keeps_nothing_from_being_saved(tmp
         s.weather.rules["keeper.put_memory"] = failing(lambda: GuestFailed("no space left"))
         await s.task("one", "REMEMBER(it is saved)")
         await kept(s, "it is saved")
+
+    tell(tmp_path, story)
+
+
+def test_what_an_agent_writes_while_its_memory_is_brought_to_it_stays(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await s.lieutenant(memory=OWN)
+        m = await s.ready()
+        late = ["just now"]
+
+        async def between(act: Callable[[], Awaitable[Any]]) -> Any:
+            for text in late:
+                m.memory.add("Agent", text, s.world.now(), "late")
+            late.clear()
+            return await act()
+
+        s.weather.rules["keeper.put_memory"] = between
+        await s.engine.memory_desk.edit(Whose("default", "api"), ["by hand"], [], PERSON)
+        await kept(s, "by hand", "just now")
+        await s.until(lambda: sorted(e.text for e in m.memory.of("Agent")) == ["by hand", "just now"], "both are on the machine")
 
     tell(tmp_path, story)
 

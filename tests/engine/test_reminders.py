@@ -154,3 +154,17 @@ def test_where_that_is_declared_nothing_is_said_again(tmp_path: Path) -> None:
         assert run.condition(LT, "OutputDrift") == ""
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-27")
+def test_an_agent_with_a_memory_is_told_that_it_has_one(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        world = await busy(run, memory={"scopes": ["Agent"]})
+        compaction = world.compact(run.machine())
+        await run.until(lambda: len(reminders(run, compaction)) == 1, "it was told again")
+        (said,) = reminders(run)
+        assert "memory_search" in said
+        assert said.index("Never touch production.") < said.index("memory_search")
+        assert await run.ends(ONE) == "Succeeded"
+
+    tell(tmp_path, story)

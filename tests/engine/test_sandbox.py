@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Json
-from reconciler.core.snapshot.agent import Refusals
+from reconciler.core.snapshot.agent import Refusal, Refusals
 from reconciler.core.snapshot.machine import GuestCommand
-from tests.engine.stage import LT, Stage, tell
+from reconciler.errors import GuestFailed, ReconcilerError
+from tests.engine.stage import LT, Stage, failing, pass_time, tell
 from tests.engine.test_permissions import pi_of
 from tests.engine.test_profiles import made
 
@@ -70,6 +71,37 @@ def test_a_pi_that_is_not_in_it_gets_no_work(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+@pytest.mark.guarantee("G-28")
+def test_without_bubblewrap_nothing_starts_and_no_crash_is_counted(tmp_path: Path) -> None:
+    def missing() -> ReconcilerError:
+        what = "bubblewrap, which the declared sandbox needs, is missing and can't be installed, so no agent is started"
+        return GuestFailed(what, "vm", "add a step to the profile that installs the package bubblewrap", 69, "there is no apt-get")
+
+    async def story(run: Stage) -> None:
+        run.weather.rules["guest.install_boundary"] = failing(missing)
+        await made_unready(run)
+        task = await run.task("one")
+        await run.says(LT, "Ready", "SandboxMissing")
+        assert "installs the package bubblewrap" in run.message(LT, "Ready")
+        await pass_time(3600)
+        assert run.reason(LT, "Ready") == "SandboxMissing"
+        assert (run.weather.count("keeper.start_agent"), run.record().restart.times) == (0, ())
+        assert not run.task_record(task).sent
+        del run.weather.rules["guest.install_boundary"]
+        assert await run.ends(task) == "Succeeded"
+
+    tell(tmp_path, story)
+
+
+def test_where_no_boundary_is_declared_none_is_looked_for(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        await run.ready()
+        assert run.weather.count("guest.install_boundary") == 0
+
+    tell(tmp_path, story)
+
+
 async def made_unready(run: Stage) -> None:
     from tests.engine.test_profiles import profile
 
@@ -81,11 +113,11 @@ async def made_unready(run: Stage) -> None:
 def test_what_is_refused_is_told_once_and_not_too_often(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         pi = pi_of(await made(run, {"sandbox": SANDBOX}, model=MODEL))
-        pi.refused = Refusals(((1, "network evil.example:443"), (2, "files bash: /etc/passwd: Read-only file system")))
+        pi.refused = Refusals((Refusal(1, "network", "evil.example:443"), Refusal(2, "files", "bash: /etc/passwd: Read-only file system")))
         await run.until(lambda: run.happened("Refused") == 1, "it is told")
         told = next(event.message for event in run.controller.told if event.reason == "Refused")
         assert told == "network evil.example:443; files bash: /etc/passwd: Read-only file system"
-        pi.refused = Refusals((*pi.refused.told, (3, "network other.example:80")))
+        pi.refused = Refusals((*pi.refused.told, Refusal(3, "network", "other.example:80")))
         await run.until(lambda: run.happened("Refused") == 2, "what is new is told")
         assert [event.message for event in run.controller.told if event.reason == "Refused"][-1] == "network other.example:80"
 

@@ -4,6 +4,7 @@ none of anybody else (G-07)."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.world import Machine
 UNTOUCHED = {"made-by": "hand"}
 
 
-def takes(machine: Machine) -> dict[str, object]:
+def takes(machine: Machine) -> dict[str, Any]:
     return {"adopt": {"vmId": machine.vm_id}}
 
 
@@ -107,7 +108,7 @@ def test_a_lost_store_finds_what_was_taken_over_and_remembers_that_it_was(tmp_pa
 
     async def story(s: Stage) -> None:
         base, lead = stranger(s.world), stranger(s.world)
-        recreate = {"update": {"onProfileChange": "Recreate"}}
+        recreate: dict[str, Any] = {"update": {"onProfileChange": "Recreate"}}
         whole = (infra("base", **takes(base), **recreate), agent("lead", "base", **takes(lead), **recreate))
         await tree(s, *whole)
         await stands(s)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
-from reconciler.engine.ports import Secrets
+from reconciler.engine.ports import Draws, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
 from tests.effort import one_in, share
@@ -45,6 +45,7 @@ class Scenario:
     settings: EngineSettings = SETTINGS
     world: Callable[[], World] = field(default=World)
     secrets: Callable[[], Secrets] = field(default=NoSecrets)
+    draws: Callable[[], Draws] | None = None
 
 
 def declared(kind_and_name: object, **spec: object) -> Declared:
@@ -57,6 +58,7 @@ def play(scenario: Scenario, path: Path, fault: Fault | None) -> Run:
     async def main() -> Run:
         run = Run(scenario.world(), path, fault, scenario.settings)
         run.controller.secrets = scenario.secrets()
+        run.controller.draws = scenario.draws() if scenario.draws is not None else None
         try:
             await run.alive()
             await scenario.story(run)

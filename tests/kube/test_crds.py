@@ -15,7 +15,7 @@ from reconciler.api.registry import BY_NAME, KINDS
 from reconciler.api.schema import structural
 from reconciler.sources.documents.reader import read
 from reconciler.sources.kube import kinds
-from tests.api.samples import SAMPLES, TASK, TREE, document, paths, replaced
+from tests.api.samples import ON_A_HOST, SAMPLES, TASK, TREE, document, paths, replaced
 from tests.api.test_fields import node_at, spoilt
 from tests.api.test_rules import ACCEPTED, CHANGES, LT, REFUSED
 from tests.kube.assets import ROOT
@@ -148,6 +148,19 @@ def test_a_path_upwards_is_refused_in_words(cluster: Namespace) -> None:
 def test_specs_that_set_every_field_are_taken_whole(cluster: Namespace, kind: str, spec: Json) -> None:
     made = cluster.plane.request("POST", f"/apis/{GROUP}/{VERSION}/namespaces/{cluster.name}/{BY_NAME[kind].plural}", document(kind, spec))
     assert (made[0], made[1]["spec"]) == (201, spec)
+
+
+@pytest.mark.guarantee("G-60")
+@pytest.mark.parametrize(("kind", "spec"), [(kind, spec) for kind, specs in ON_A_HOST.items() for spec in specs])
+def test_a_cluster_runs_no_program_and_reads_no_file_for_whoever_may_declare_something(cluster: Namespace, kind: str, spec: Json) -> None:
+    assert not isinstance(parse(document(kind, spec)), list), "a file may say it"
+    status, message = review(cluster, kind, document(kind, spec))
+    assert status == 422
+    for path, value in paths(spec):
+        if isinstance(value, dict) and value.keys() in ({"exec"}, {"file"}):
+            where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+            assert f"spec{where}: Invalid value" in message
+    assert "in a cluster only `secretKeyRef`" in message
 
 
 @pytest.mark.parametrize(("kind", "spec"), ACCEPTED)

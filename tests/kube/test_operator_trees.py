@@ -75,6 +75,27 @@ async def test_a_lost_store_finds_every_machine_of_a_tree_again(cluster: Namespa
         assert all(node["ready"] for node in told["nodes"])
 
 
+async def test_a_lieutenant_of_a_tree_that_is_deleted_by_hand_is_declared_again(
+    cluster: Namespace, tmp_path: Path, world: RealTime
+) -> None:
+    person = Person(cluster)
+    async with charge(cluster, tmp_path, world):
+        await person.apply(tree(NODES[:2]))
+        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        before = (await person.get("lt", "prod-a"))["metadata"]["uid"]
+        await person.kubectl("delete", "lt/prod-a", "--timeout=90s")
+        for _ in range(300):
+            found = [one for one in await person.list("lt") if one["metadata"]["uid"] != before]
+            if found:
+                break
+            await asyncio.sleep(0.1)
+        assert [one["metadata"]["name"] for one in found] == ["prod-a"]
+        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        await person.kubectl("wait", "lt/prod-a", "--for=condition=Ready", "--timeout=90s")
+        assert len(world.alive()) == 2
+        assert world.created == 3
+
+
 @pytest.mark.guarantee("G-13")
 async def test_a_branch_is_taken_down_by_a_command(desk: Desk) -> None:
     person, world = desk.person, desk.world

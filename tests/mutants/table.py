@@ -47,6 +47,7 @@ from tests.faults.scenarios.one_lieutenant import SCENARIO
 from tests.mutants.conversation import CONVERSATION_MUTANTS
 from tests.mutants.governed import GOVERNED_MUTANTS
 from tests.mutants.mutant import Mutant, Scenario
+from tests.mutants.remembering import REMEMBERING_MUTANTS
 from tests.mutants.spending import SPENDING_MUTANTS
 from tests.mutants.trees import TREE_MUTANTS
 
@@ -302,5 +303,5 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
            'since = str(old["lastTransitionTime"])', "since = timestamp(now)",
            test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),
-    *TREE_MUTANTS, *SPENDING_MUTANTS, *GOVERNED_MUTANTS, *CONVERSATION_MUTANTS,
+    *TREE_MUTANTS, *SPENDING_MUTANTS, *GOVERNED_MUTANTS, *CONVERSATION_MUTANTS, *REMEMBERING_MUTANTS,
 )  # fmt: skip

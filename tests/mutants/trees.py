@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.core.lieutenant import status
+from reconciler.core.profile import bake
 from reconciler.core.slot import adoption
 from reconciler.core.slot import policies as slot_policies
-from reconciler.core.tree import machine, order, places, policies
-from reconciler.engine.act.slot import SlotActs
+from reconciler.core.tree import machine, order, places, policies, removal
+from reconciler.core.tree.removal import NodeRemoval
+from reconciler.engine.kinds.bootprofile import BootProfileKind
 from reconciler.engine.kinds.machine import MachineKind
 from reconciler.engine.observe import trees
-from tests.core import test_explore_tree
+from tests.core import test_explore_tree, test_removal
 from tests.core import test_tree_properties as properties
-from tests.engine import test_tree_adoption, test_tree_machines, test_trees
+from tests.engine import test_lost_store, test_tree_adoption, test_tree_machines, test_trees
 from tests.faults.harness import Fault
 from tests.faults.play import play
 from tests.faults.scenarios import tree_grows, tree_shrinks, tree_sleeps
@@ -51,6 +53,14 @@ def an_explored_tree(_: Path) -> None:
     test_explore_tree.Explored("fork", edits=1, faults=1)
 
 
+def an_explored_star_of_five(_: Path) -> None:
+    test_explore_tree.Explored(test_explore_tree.called("a(bcde)"), edits=1, faults=0, most=5)
+
+
+def an_explored_chain_of_four(_: Path) -> None:
+    test_explore_tree.Explored(test_explore_tree.called("a(b(c(d)))"), edits=2, faults=0, most=4)
+
+
 EXPLORED_TREES = ("children-first-up", "parents-first-down", "roots-deleted-first", "gone-and-waited-for", "limit-ignored")
 """Mutants that exploring a small tree finds as well."""
 
@@ -83,6 +93,14 @@ def a_look_at_a_snapshot(path: Path) -> None:
     test_tree_machines.test_a_snapshot_of_it_is_restored_for_a_look_and_status_says_which(path)
 
 
+def a_branch_that_is_let_go_of(_: Path) -> None:
+    assert removal.removal(test_removal.spec("Orphan"), "back") == NodeRemoval(("back",), released=("leaf", "worker", "db"))
+
+
+def a_commit_with_a_forged_name(path: Path) -> None:
+    test_lost_store.test_what_is_not_proved_to_be_ours_and_of_that_profile_is_not_used("unsealed", path)
+
+
 TREE_MUTANTS: tuple[Mutant, ...] = (
     Mutant("children-first-up", "G-13: no machine comes before the one above it", order, "not_up_yet",
            "if not seen.prepared:", "if False:", test_trees.test_machines_come_roots_first_and_go_leaves_first),
@@ -90,6 +108,10 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            "(not seen.running and not seen.asleep)", "False", a_tree_that_sleeps),
     Mutant("roots-deleted-first", "G-13: no machine is deleted before those below it", order, "not_down_yet",
            "(seen.going and not seen.gone) if here.going", "False if here.going", a_tree_that_shrinks),
+    Mutant("fourth-below", "G-13: every machine below it counts, however many there are", order, "not_down_yet",
+           "in family.under(place):", "in list(family.under(place))[:3]:", an_explored_star_of_five),
+    Mutant("third-above", "G-13: what stands above a suspended node is waited for as well", order, "not_up_yet",
+           "in family.above(place):", "in list(family.above(place))[:2]:", an_explored_chain_of_four),
     Mutant("resumed-anyhow", "G-13: nothing is resumed before what stands above it", slot_policies, "follow_the_mode",
            "if s.not_up_yet is not None", "if False", a_tree_that_sleeps),
     Mutant("prepared-once", "G-13: what was prepared once proves nothing of a new machine", status, "machine_status",
@@ -105,8 +127,6 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            "set(self._journal.under_way())", "set()", a_tree_that_grows),
     Mutant("adopted-not-counted", "G-09: a machine that is taken over counts as well", adoption, "adopt_the_declared",
            "refused is None and s.no_room is not None", "False and s.no_room is not None", a_set_beyond_its_limit),
-    Mutant("taken-unasked", "G-09: nobody takes over the last one allowed twice", SlotActs, "take_over",
-           "if t.gatherer.slots.trees.no_room(item.owner.object) is not None:", "if False:", a_set_beyond_its_limit),
     Mutant("shared-by-two", "G-02: what belongs to one is not taken over by another", adoption, "adopt_the_declared",
            "case Seen() if s.adopt.owner:", "case Seen() if False:", a_set_of_which_two_want_one),
     Mutant("unseen-not-counted", "G-09: a machine that one list lacks may still be booting", trees.Trees, "_booting",
@@ -137,4 +157,10 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            "beside = spare.plan(snapshot.lieutenant, not is_action(decided))", "beside = None", a_look_at_a_snapshot),
     Mutant("waits-for-the-stalled", "G-46: who waits for a stalled one does not move", policies, "report_the_nodes",
            "if held_back(found.reason)", "if False", a_stalled_tree),
+    Mutant("released-deleted", "G-05: what a branch lets go of is not deleted", removal, "removal",
+           "policy in (OnNodeRemoved.REPARENT, OnNodeRemoved.ORPHAN)", "policy is OnNodeRemoved.REPARENT", a_branch_that_is_let_go_of),
+    Mutant("baked-by-anyone", "G-02: only a commit that is proved ours is taken for what was baked", BootProfileKind, "_ours",
+           "isinstance(tenancy.origin_by_name(commit, owner), Made)", "True", a_commit_with_a_forged_name),
+    Mutant("baked-again", "G-04: what could not be read is not taken for nothing", bake, "take_up_what_was_lost",
+           "if v.unread:", "if False:", test_lost_store.test_while_the_platform_does_not_say_what_was_baked_nothing_is_baked),
 )  # fmt: skip

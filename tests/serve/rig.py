@@ -27,6 +27,7 @@ from reconciler.serve.credentials import TOKEN_VARIABLE
 from reconciler.serve.hiding import Hiding
 from reconciler.serve.http import Listening, served
 from reconciler.serve.metrics import Sources
+from reconciler.serve.refused import RefusedCommands
 from reconciler.serve.server import Address
 from reconciler.serve.surface import Surface, surface_of
 from reconciler.store.sqlstore import open_store
@@ -200,7 +201,8 @@ async def fleet_served(
         values = Values(*secrets)
         engine = await Engine.open(EngineParts(settings, FakeVers(World()), FakeAgents(World()), KEEPER, store, values, LoopClock(NOW)))
         stack.push_async_callback(engine.stop)
-        commands = Commands(engine.declarations, lambda obj: False, engine.orphans.ask, engine.memory_desk.edit)
+        refused = RefusedCommands(engine.table, engine.clock, engine.settings.audit_keep)
+        commands = Commands(engine.declarations, lambda obj: False, engine.orphans.ask, engine.memory_desk.edit, refused.note)
         served_: Served
 
         async def foresee() -> Forecast:

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.edit import edit_by
 from reconciler.core.conditions import condition_of
-from reconciler.core.keys import Key
+from reconciler.core.keys import Json, Key
 from reconciler.engine.supervision import Supervisor
 from reconciler.errors import Refused
+from reconciler.serve.commands import Commands
+from reconciler.serve.removing import removing
 from reconciler.sources.files.source import FileSource
+from reconciler.sources.files.sync import spec_in_file, still_in_file
 from reconciler.sources.follower import Follower
 from tests.sources.fleetdir import OTHER, UUID, FleetDir, fleet_dir, marker, profile, protected, tree
 
@@ -390,3 +394,27 @@ async def test_what_is_kept_because_its_deletion_is_blocked_says_so_until_it_is_
         one.write("b.yaml", profile("b"))
         await one.look(1)
         await until(lambda: told(one) == "")
+
+
+@pytest.mark.guarantee("G-43")
+async def test_a_look_from_before_a_command_took_a_node_out_does_not_bring_it_back(tmp_path: Path) -> None:
+    async with fleet_dir(tmp_path, prune=False, onDrift="Revert") as one:
+        one.write("t.yaml", tree("lead", "extra"))
+        await one.look()
+        before = one.scanner.scan([one.root])
+        item = one.engine.table.get(Key("VMTree", "default", "prod"))
+        assert item is not None
+        file = edit_by(item.obj, lambda obj: removing(obj, "extra", False).changes)
+        commands = Commands(one.engine.declarations, still_in_file, _nothing, _nothing, spec_in_file)
+        asked: Json = {"op": "remove", "kind": "VMTree", "namespace": "default", "name": "prod", "node": "extra", "nodes": ["extra"]}
+        assert await commands.handle({**asked, "verbs": {}}) == {"ok": "configured"}
+        await one.sync.round(before)
+        assert [node["name"] for node in one.spec("VMTree", "prod")["nodes"]] == ["lead"]  # type: ignore[index,union-attr,attr-defined]
+        await one.settle()
+        assert [node["name"] for node in one.spec("VMTree", "prod")["nodes"]] == ["lead"]  # type: ignore[index,union-attr,attr-defined]
+        assert one.blocked() == {}
+        assert "extra" not in file.read_text()
+
+
+async def _nothing(*_: object) -> Json:
+    raise AssertionError("nothing asks for that here")

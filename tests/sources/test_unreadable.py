@@ -161,6 +161,8 @@ async def test_what_cannot_be_read_is_a_finding_and_takes_nothing_away(
 async def test_a_folder_that_an_ordinary_user_may_not_enter(open_dir: Path, tmp_path: Path) -> None:
     """With the kernel's own permissions: the folder itself, and one of which the names can be read and nothing else."""
     async with followed(open_dir, tmp_path) as one:
+        for path in (one.fleet, *one.fleet.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)  # whatever the umask is
         with ordinary_user():
             for mode in (0o000, 0o444):
                 os.seteuid(0) if os.getuid() == 0 else None

@@ -95,6 +95,7 @@ def test_nearly_all_good_documents_are_plain() -> None:
 @example("a: *n\n")
 @example("b: {a, a: 1}\n")
 @example("- &n a\n- *n\n")
+@example("|\n# c\n")
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 @settings(max_examples=300, deadline=None)
 def test_whatever_both_accept_means_the_same_to_both(text: str) -> None:

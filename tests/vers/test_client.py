@@ -409,6 +409,8 @@ SHAPES: list[tuple[str, Reply, list[Operation], type[ReconcilerError]]] = [
     ("408", Reply(408), [*CREATES, commit], Indeterminate),
     ("success without an id", json_reply({}, 201), [*CREATES, commit], Indeterminate),
     ("success with a prefix for an id", json_reply({"vm_id": VM[:12], "commit_id": "c"}, 201), [*CREATES, commit], Indeterminate),
+    ("success with a partial count", json_reply({"vms": [], "error": "0 of 1 were made"}, 201), CREATES, Indeterminate),
+    ("success with more than the count", json_reply({"vms": [{"vm_id": VM}, {"vm_id": OTHER}]}, 201), CREATES, Indeterminate),
     ("success that is no JSON", text_reply("created", 201), [*CREATES, commit], Indeterminate),
     ("success that is no JSON", text_reply("welcome", 200), READS, Unreachable),
     ("empty success", Reply(200), READS, Unreachable),

@@ -7,11 +7,16 @@ import gzip
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
 from vers_stub import Action, Garbage, Half, Reply, Reset, json_reply, platform
 
+from reconciler.errors import Unreachable
+from reconciler.vers.client import VersClient
+from reconciler.vers.keys import Settings
+from reconciler.vers.simulator.certs import gateway_context
 from reconciler.vers.transport import AiohttpTransport
 
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -19,7 +24,7 @@ NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 @pytest.fixture
 async def transport() -> AsyncIterator[AiohttpTransport]:
-    async with AiohttpTransport(NO_AUTHORITIES, 5, 4.0, 10.0) as made:
+    async with AiohttpTransport(lambda: NO_AUTHORITIES, 5, 4.0, 10.0) as made:
         yield made
 
 
@@ -155,3 +160,58 @@ async def test_a_proxy_that_is_no_url_is_told(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(httpx2.ConnectError, match="the proxy of the environment") as caught:
         await transport.handle_async_request(httpx2.Request("GET", "https://api.example/x"))
     assert "secret" not in str(caught.value)
+
+
+@asynccontextmanager
+async def with_certificate(context: ssl.SSLContext) -> AsyncIterator[str]:
+    """The URL of a server that answers 200 to everything, over TLS."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_certificates_are_verified_by_what_is_made_when_one_is_shown_for_the_first_time(tmp_path: Path) -> None:
+    context, ca = gateway_context(tmp_path, "vm.test")
+    made: list[ssl.SSLContext] = []
+
+    def trusting() -> ssl.SSLContext:
+        made.append(ssl.create_default_context(cafile=ca))
+        return made[-1]
+
+    async with (
+        platform(lambda _: Reply(200)) as plain,
+        with_certificate(context) as url,
+        AiohttpTransport(trusting, 5, 4.0, 10.0) as one,
+        AiohttpTransport(lambda: NO_AUTHORITIES, 5, 4.0, 10.0) as other,
+    ):
+        assert (await one.handle_async_request(httpx2.Request("GET", plain.url))).status_code == 200
+        assert made == [], "nobody showed a certificate"
+        answers = await asyncio.gather(*(one.handle_async_request(httpx2.Request("GET", url)) for _ in range(3)))
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert len(made) == 1
+        with pytest.raises(httpx2.ConnectError, match="Certificate"):
+            await other.handle_async_request(httpx2.Request("GET", url))
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+async def test_authorities_that_can_not_be_read_are_told_and_nothing_is_sent(
+    tmp_path: Path, text: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ca.pem"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    environment = {"VERS_API_KEY": "k" * 100, "VERS_BASE_URL": "https://127.0.0.1:1"}
+    client = VersClient(Settings(environment, Path("/nonexistent")), sleep=lambda _: asyncio.sleep(0))
+    try:
+        with pytest.raises(Unreachable, match="the certificate authorities can't be read"):
+            await client.list_vms()
+    finally:
+        await client.aclose()

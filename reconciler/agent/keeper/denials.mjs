@@ -17,11 +17,11 @@ export class Denials {
     this.#events = events;
   }
 
-  /** `what`: network, files or call; `told`: which host, path or call. The same thing again is counted, and written down whenever its
-   * number has doubled. */
-  add(what, told) {
+  /** `what`: network, files or call; `told`: which host, path or call; `by`: {rule, level} that refused a call. The same thing again is
+   * counted, and written down whenever its number has doubled. */
+  add(what, told, by = {}) {
     const words = `${what} ${brief(String(told), 300)}`;
-    const known = this.#kinds.get(words) ?? { what, told: brief(String(told), 300), times: 0 };
+    const known = this.#kinds.get(words) ?? { what, told: brief(String(told), 300), times: 0, ...by };
     this.#kinds.delete(words); // it is the newest now
     known.times += 1;
     const noted = (known.times & (known.times - 1)) === 0;

@@ -5,7 +5,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Refusal, count } from "./disk.mjs";
-import { INSIDE as INSIDE_MEMORY } from "./memory.mjs";
+import { INSIDE as INSIDE_MEMORY, INSIDE_FACTS } from "./memory.mjs";
 import { load } from "./guardgrammar.mjs";
 import { SEGMENT, special } from "./guardpatterns.mjs";
 import { decide, readRules } from "./guardrules.mjs";
@@ -19,7 +19,7 @@ const KEPT = 200;
 const SHOWN = 2000;
 const brief = (text, limit = 500) => String(text ?? "").slice(0, limit);
 const digestOf = (files) => files.reduce((hash, file) => hash.update(fs.readFileSync(file)), createHash("sha256")).digest("hex");
-const OURS = [INSIDE, path.join(import.meta.dirname, "forward.mjs"), INSIDE_MEMORY]; // all of our code that runs in pi
+const OURS = [INSIDE, path.join(import.meta.dirname, "forward.mjs"), INSIDE_MEMORY, INSIDE_FACTS]; // all of our code that runs in pi
 const ORIGINAL = digestOf(OURS); // as it was when the keeper started
 
 export class Guard {
@@ -119,11 +119,13 @@ export class Guard {
     this.#answer(dialog, JSON.stringify({ allow: true }));
   }
 
-  #deny(dialog, said, found, why) {
+  /** `why`: of a question that a person, or nobody, answered; `told`: whether it counts as a refusal. */
+  #deny(dialog, said, found, why, told = true) {
     const by = found.level ? `rule ${found.rule} of the ${found.level}` : found.rule;
     const reason = why ?? `Denied by the permissions of this agent: ${by}, because of ${brief(found.part)}. Do not try to get round it.`;
     this.#events.record("denied", { tool: brief(said?.tool, 100), part: brief(found.part), rule: brief(found.rule), level: found.level, why: why && brief(why) });
-    if (!why) this.#refused("call", `${brief(said?.tool, 100)}: ${brief(found.part, 150)} (${by})`);
+    const words = `${brief(said?.tool, 100)}: ${brief(found.part, 150)} (${why ? brief(why, 100) : by})`;
+    if (told) this.#refused("call", words, { rule: brief(found.rule), level: found.level });
     this.#answer(dialog, JSON.stringify({ allow: false, reason }));
   }
 
@@ -148,14 +150,14 @@ export class Guard {
     return { answered: this.#close(id, allow, told) };
   }
 
-  #close(id, allow, why) {
+  #close(id, allow, why, told = true) {
     const waiting = this.#open.get(id);
     if (!waiting) return false;
     this.#open.delete(id);
     clearTimeout(waiting.timer);
     this.#events.record("answered", { id, allow, why: allow ? undefined : brief(why) });
     if (!allow) {
-      this.#deny(waiting.dialog, waiting.said, waiting, why);
+      this.#deny(waiting.dialog, waiting.said, waiting, why, told);
       return true;
     }
     const asked = { ...this.#state.value.asked };
@@ -169,7 +171,7 @@ export class Guard {
 
   /** Everything that waits is denied: pi is about to be stopped, or its turn aborted. */
   release() {
-    for (const id of [...this.#open.keys()]) this.#close(id, false, "Denied: the turn ends.");
+    for (const id of [...this.#open.keys()]) this.#close(id, false, "Denied: the turn ends.", false);
   }
 
   /** pi has ended: nothing can be answered any more. */

@@ -1,6 +1,7 @@
 // Runs inside pi, as an extension, where a memory is declared: what is remembered is a section of the system prompt, and tools read it, search it and
 // add to it. All of it is kept by the keeper, which is asked by a dialog; nothing is read or written here.
 import { createHash } from "node:crypto";
+import { keepFacts } from "./insidefacts.mjs";
 
 const KEY = "reconciler";
 const SECTION = "memory";
@@ -10,7 +11,7 @@ const ABOUT =
 const digest = (text) => createHash("sha256").update(text, "utf8").digest("hex");
 
 export default function (pi) {
-  const { scopes, dialog } = JSON.parse(process.env.RECONCILER_MEMORY ?? "{}");
+  const { scopes, facts, dialog } = JSON.parse(process.env.RECONCILER_MEMORY ?? "{}");
   if (!scopes?.length) return;
   let text = Promise.resolve("");
 
@@ -20,11 +21,13 @@ export default function (pi) {
     return answer.ok;
   };
 
+  const missing = facts && keepFacts(pi, facts, ask);
+
   /** Not awaited where pi can't hear an answer yet. What was read stays as it is until it is read anew. */
   const read = (ctx) => {
     text = ask(ctx, { op: "start" }).then(
       (found) => {
-        ctx.ui.setStatus(KEY, JSON.stringify({ memory: digest(found) }));
+        ctx.ui.setStatus(KEY, JSON.stringify({ memory: digest(found), missing: missing?.(ctx) }));
         return found;
       },
       () => "",

@@ -7,12 +7,16 @@ import { brief } from "./told.mjs";
 
 export const DIALOG = "reconciler-memory";
 export const INSIDE = path.join(import.meta.dirname, "insidememory.mjs"); // our extension for pi
+export const INSIDE_FACTS = path.join(import.meta.dirname, "insidefacts.mjs"); // and a part of it
 const SCOPES = ["Agent", "Global"];
 const LONGEST = 4000; // characters of one entry
 const MOST = 10_000; // entries of one scope,
 const MOST_CHARACTERS = 1 << 20; // and what they may come to
 const SHOWN = 50_000; // characters of one answer, or of what is told at the start
 const A_MINUTE = 60; // entries that may be added in one
+const MOST_FACTS = 50; // that one reading of a conversation may add
+const MOST_MARKS = 100; // readings that are remembered
+const FACT = /^facts\/([^/]*)\/([^/]*)\/\d+$/; // the id of a fact: session, the entry up to which was read, number
 
 /** Names the entries that are there, whatever their order. */
 const digest = (entries) => createHash("sha256").update(entries.map((entry) => entry.id).sort().join("\n")).digest("hex").slice(0, 16);
@@ -30,6 +34,7 @@ export class Memory {
   #owner = "";
   #number = 0; // of the newest entry that was added here
   #entries = { Agent: [], Global: [] };
+  #marks = []; // SESSION/ENTRY up to which facts were found, the newest last
   #launch;
   #told = {}; // of the pi that runs: what it was given, and what it says that it got
   #added = [];
@@ -46,7 +51,9 @@ export class Memory {
     for (const line of this.#log.found) {
       if (line.owner !== undefined) this.#owner = String(line.owner);
       if (Number.isSafeInteger(line.n)) this.#number = Math.max(this.#number, line.n);
-      if (SCOPES.includes(line.scope) && typeof line.id === "string" && typeof line.text === "string") {
+      if (Array.isArray(line.marks)) this.#marks = line.marks.map(String);
+      if (typeof line.facts === "string") this.#found(line);
+      else if (SCOPES.includes(line.scope) && typeof line.id === "string" && typeof line.text === "string") {
         this.#entries[line.scope].push({ id: line.id, at: Number(line.at) || 0, text: line.text, n: line.n });
       }
     }
@@ -79,7 +86,7 @@ export class Memory {
       next[scope] = [...next[scope], ...since].sort(older);
     }
     const rows = SCOPES.flatMap((scope) => next[scope].map((entry) => ({ scope, ...entry })));
-    writeAtomic(this.#file, [{ owner, n: this.#number }, ...rows].map((row) => `${JSON.stringify(row)}\n`).join(""));
+    writeAtomic(this.#file, [{ owner, n: this.#number, marks: this.#marks }, ...rows].map((row) => `${JSON.stringify(row)}\n`).join(""));
     this.#log.close();
     this.#log = new AppendLog(this.#file);
     this.#log.found = [];
@@ -109,15 +116,15 @@ export class Memory {
   }
 
   /** Our extension says what it has taken into pi's system prompt. */
-  heard(digest) {
-    this.#told = { ...this.#told, has: brief(digest, 100) };
+  heard({ memory, missing }) {
+    this.#told = { ...this.#told, has: brief(memory, 100), missing: missing && brief(missing, 500) };
   }
 
   /** The answer to a dialog, as text. */
   asked({ placeholder }) {
     try {
       const said = JSON.parse(placeholder);
-      const act = { start: this.#start, write: this.#write, read: this.#show, search: this.#search }[said.op];
+      const act = { start: this.#start, write: this.#write, read: this.#show, search: this.#search, facts: this.#facts, "read up to": this.#readUpTo }[said.op];
       return JSON.stringify({ ok: act.call(this, said) });
     } catch (error) {
       if (!(error instanceof Refusal)) count("memoryFailed");
@@ -188,8 +195,48 @@ export class Memory {
     this.#added.push(now);
     this.#digests = undefined;
     this.#entries[to].push(entry);
-    while (this.#entries[to].length > MOST || characters(this.#entries[to]) > MOST_CHARACTERS) this.#entries[to].shift();
+    this.#bound(to);
     this.#events.record("memory", { scope: to, id: entry.id, characters: kept.length });
     return to === "Agent" ? "Remembered." : "Remembered, for all agents here.";
+  }
+
+  #bound(scope) {
+    while (this.#entries[scope].length > MOST || characters(this.#entries[scope]) > MOST_CHARACTERS) this.#entries[scope].shift();
+  }
+
+  // --- facts that a model found before a conversation was shortened -------------------------------------------------------------
+
+  /** The entries of this session up to which that was done, here or wherever the entries that came of it are from. */
+  #readUpTo({ session }) {
+    const marks = this.#marks.map((mark) => mark.split("/"));
+    const ids = SCOPES.flatMap((scope) => this.#entries[scope].map((entry) => FACT.exec(entry.id)?.slice(1)).filter(Boolean));
+    return [...new Set([...marks, ...ids].filter(([of]) => of === session).map(([, upto]) => upto))];
+  }
+
+  /** All of one reading, in one line of the log: all or nothing is there whatever ends in between. Done again it changes nothing. */
+  #facts({ session, upto, texts }) {
+    if (!/^[^/]{1,16}$/.test(session) || !/^[^/]{1,36}$/.test(upto) || !Array.isArray(texts)) throw new Refusal("BadRequest", "session, upto and texts are needed");
+    if (!this.#launch.facts) throw new Refusal("BadRequest", "no facts are to be kept");
+    if (this.#readUpTo({ session }).includes(upto)) return 0;
+    const [scope] = this.#launch.scopes;
+    const known = new Set(this.#entries[scope].map((entry) => entry.text));
+    const wanted = [...new Set(texts.map((text) => String(text).trim().slice(0, LONGEST)))].filter((text) => text && !known.has(text)).slice(0, MOST_FACTS);
+    const start = Math.max(Date.now() / 1000, (this.#entries[scope].at(-1)?.at ?? 0) + 1e-6);
+    const entries = wanted.map((text, index) => ({ id: `facts/${session}/${upto}/${index}`, at: start + index * 1e-6, text, n: this.#number + 1 + index }));
+    const line = { facts: `${session}/${upto}`, scope, entries };
+    this.#log.append(line, true);
+    this.#found(line);
+    this.#digests = undefined;
+    this.#bound(scope);
+    if (entries.length) this.#events.record("memory", { scope, id: entries[0].id, characters: characters(entries) });
+    return entries.length;
+  }
+
+  #found({ facts, scope, entries }) {
+    this.#marks = [...this.#marks, facts].slice(-MOST_MARKS);
+    for (const entry of SCOPES.includes(scope) && Array.isArray(entries) ? entries : []) {
+      this.#entries[scope].push(entry);
+      this.#number = Math.max(this.#number, entry.n);
+    }
   }
 }

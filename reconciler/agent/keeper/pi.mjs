@@ -111,7 +111,7 @@ export class Pi {
       this.#stderr.clear();
       this.full = sizeOf(launch.sessionFile) >= this.#limits.sessionBytes;
       const denials = (this.#denials = new Denials(this.#events));
-      const refused = (what, told) => denials.add(what, told);
+      const refused = (what, told, by) => denials.add(what, told, by);
       const own = { directory: this.#directory, state: this.#state, events: this.#events, end: (why) => void this.#end(why), refused };
       this.#guard = launch.guard && (await Guard.over(launch, { ...own, answer: (id, value) => this.#reply(id, { value }) }));
       this.#sandbox = launch.sandbox && (await this.boundary(launch.sandbox, launch.env, refused));
@@ -275,7 +275,7 @@ export class Pi {
 
   /** What our extensions in pi say. */
   #status(said) {
-    return typeof said?.memory === "string" ? this.#memory.heard(said.memory) : this.#inside.status(said);
+    return typeof said?.memory === "string" ? this.#memory.heard(said) : this.#inside.status(said);
   }
 
   /** One get_state at a time; false when it is not answered in time, or pi has ended. */

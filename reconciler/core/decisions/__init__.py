@@ -49,6 +49,7 @@ from reconciler.core.decisions.profile import CommitBake as CommitBake
 from reconciler.core.decisions.profile import DropBake as DropBake
 from reconciler.core.decisions.profile import DropBaked as DropBaked
 from reconciler.core.decisions.profile import DropWarm as DropWarm
+from reconciler.core.decisions.profile import FindBaked as FindBaked
 from reconciler.core.decisions.profile import FindWarm as FindWarm
 from reconciler.core.decisions.profile import NoteBaked as NoteBaked
 from reconciler.core.decisions.profile import NoteBakeFailed as NoteBakeFailed

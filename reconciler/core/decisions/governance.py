@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act, Urgency
+from reconciler.core.snapshot.agent import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class NoteRefusals(Act):
 
     run: str
     number: int
-    told: tuple[str, ...]
+    told: tuple[Refusal, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ class SaveMemory(Act):
     """Save what the agent wrote down to remember. `agent`, `shared`: digests of what is on the machine."""
 
     doing: ClassVar = GovernReason.SAVING_MEMORY
+    occasion: ClassVar = "what is on its machine of its memory was not read yet"
 
     vm_id: str
     agent: str
@@ -143,13 +144,14 @@ class SaveMemory(Act):
 
 @dataclass(frozen=True, slots=True)
 class BringMemory(Act):
-    """Bring what the agent remembers to its machine. `agent`, `shared`: digests of what is in the store."""
+    """Bring what the agent remembers to its machine. `agent`, `shared`: digests of what is in the store; `why`: what that is."""
 
     doing: ClassVar = GovernReason.BRINGING_MEMORY
 
     vm_id: str
     agent: str
     shared: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

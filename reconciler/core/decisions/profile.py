@@ -63,6 +63,22 @@ class NoteBakeFailed(Act):
 
 
 @dataclass(frozen=True, slots=True)
+class FindBaked(Act):
+    """These commits of the profile are on the platform, and the store has lost them: they are taken up again. `strays`: those of which
+    nothing tells what was baked; they are only listed."""
+
+    doing: ClassVar = TreeReason.BAKING
+    books_only: ClassVar = True
+
+    commits: tuple[str, ...]
+    strays: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> str:
+        return ", ".join((*self.commits, *self.strays))
+
+
+@dataclass(frozen=True, slots=True)
 class StartWarm(Act):
     """Declare one more machine that is kept ready. `serial`: which one; `hash`: of the profile."""
 
@@ -124,7 +140,7 @@ class DropBaked(Act):
         return self.commit
 
 
-BakeAction = StartBake | CommitBake | DropBake | NoteBaked | NoteBakeFailed | DropBaked
+BakeAction = StartBake | CommitBake | DropBake | NoteBaked | NoteBakeFailed | DropBaked | FindBaked
 """What is decided about baking it."""
 
 ProfileAction = BakeAction | WarmAction

@@ -13,11 +13,12 @@ from reconciler.core.decisions import (
     Retire,
     SaveMemory,
 )
+from reconciler.core.governance.memory import NOTHING
 from reconciler.core.lieutenant.rests import awake, rested
 from reconciler.core.records import BudgetRecord, MemoryRecord, RefusedRecord
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.memory import Taken
+from reconciler.core.snapshot.memory import OnMachine, Taken
 from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.values import replaced
@@ -55,3 +56,10 @@ def started(lt: LieutenantView) -> Up:
     """pi as it is when it has just been started as declared."""
     assert isinstance(lt.rendered, Rendered)
     return Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told, memory=Taken("-", "-") if lt.memory is not None else None)
+
+
+def remembered_there(lt: LieutenantView) -> OnMachine | None:
+    """What a machine remembers whose keeper has just been started: nothing where it is new, what it should where it was in use before."""
+    if lt.memory is None:
+        return None
+    return lt.memory.wanted if lt.record.memory.place == lt.vm_id else OnMachine("", NOTHING, NOTHING)

@@ -25,7 +25,7 @@ from reconciler.core.decisions import (
     StopAgent,
     WriteFiles,
 )
-from reconciler.core.lieutenant.aftergovernance import after_remembering, started
+from reconciler.core.lieutenant.aftergovernance import after_remembering, remembered_there, started
 from reconciler.core.lieutenant.preparation import SECRETS, check_mark, hash_of, marks_of, process_of, step_mark
 from reconciler.core.records import LoadedRecord
 from reconciler.core.snapshot.agent import FORESEEN, Agent, Guest, NotStarted, Up
@@ -104,5 +104,5 @@ def _done(guest: object, rendered: Rendered, mark: tuple[str, str]) -> Guest:
 
 def agent_after(lt: LieutenantView, process: Up | NotStarted) -> Agent:
     size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.mirror_size if isinstance(process, Up) else 0)
-    memory = lt.agent.memory if isinstance(lt.agent, Agent) else None
+    memory = lt.agent.memory if isinstance(lt.agent, Agent) else remembered_there(lt)
     return Agent(lt.lt.keeper_version, lt.slot.record.epoch, process, "", size, memory=memory)

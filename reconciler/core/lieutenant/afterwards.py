@@ -117,7 +117,8 @@ def talk_after(talk: Talk | None, lt: LieutenantView) -> Talk | None:
     if not isinstance(lt.agent, Agent):
         return None
     up = isinstance(lt.agent.process, Up)
-    return Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
+    said, paid = (talk.messages, talk.usages) if talk else ((), ())
+    return Talk(said, lt.mirror_size, up and not _busy(lt), up, usages=paid)
 
 
 def _busy(lt: LieutenantView) -> bool:

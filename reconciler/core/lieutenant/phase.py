@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from reconciler.api.phases import LieutenantPhase
 from reconciler.api.reasons import Reason
 from reconciler.api.status.lieutenant import BootStatus
 from reconciler.core.conditions import condition_of
@@ -22,7 +25,7 @@ def works(view: LieutenantView, decision: Decision) -> bool:
     return aside or isinstance(decision, Steady) or works_aside(view, decision)
 
 
-def lieutenant_phase(view: LieutenantView, decision: Decision, boot: BootStatus | None, previous: Json) -> str:
+def lieutenant_phase(view: LieutenantView, decision: Decision, boot: BootStatus | None, previous: Json) -> LieutenantPhase:
     """One word for the column; derived, may gain values. `boot`: what is known of its machine; `previous`: the status as it was written
     last."""
     slot = view.slot
@@ -41,7 +44,9 @@ def lieutenant_phase(view: LieutenantView, decision: Decision, boot: BootStatus 
     return starting_or_unreachable(view, decision, boot, previous)
 
 
-def starting_or_unreachable(view: LieutenantView, decision: Decision, boot: BootStatus | None, previous: Json) -> str:
+def starting_or_unreachable(
+    view: LieutenantView, decision: Decision, boot: BootStatus | None, previous: Json
+) -> Literal["Unreachable", "Starting"]:
     """Of a machine that is to be in use and is not: whether it was ready before, and does not answer."""
     was_ready = boot is not None and boot.prepared is True and not waking(previous)
     return "Unreachable" if was_ready and out_of_reach(view, decision) else "Starting"

@@ -8,8 +8,9 @@ from functools import lru_cache
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
+from reconciler.core.profile.digests import digest
 from reconciler.core.profile.organs import pieces
-from reconciler.core.profile.rendering import digest, same_launch
+from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.rendered import Check, Rendered, Step, Unresolved

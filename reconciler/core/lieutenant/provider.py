@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Refuse, Wait
-from reconciler.core.profile.rendering import NO_KEY, digest, key_variable, shout
+from reconciler.core.profile.digests import digest
+from reconciler.core.profile.rendering import NO_KEY, key_variable, shout
 from reconciler.core.provider.breaker import CLOSED, ProviderBreaker
 from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.rendered import Rendered

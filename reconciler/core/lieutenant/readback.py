@@ -68,6 +68,8 @@ def memory(process: Up, rendered: Rendered) -> NotApplied | None:
         return NotApplied(GovernReason.MEMORY_NOT_APPLIED, "pi runs without the tools of its memory")
     if not taken.has:
         return NotApplied(GovernReason.MEMORY_UNREAD, "pi has not said yet what it remembers", unread=True)
+    if rendered.memory.facts is not None and taken.missing:
+        return NotApplied(GovernReason.MEMORY_NOT_APPLIED, f"pi knows no model {taken.missing}, which memory.factsModel names")
     words = f"pi was given {taken.given[:16]} to remember, and has {taken.has[:16]}"
     return NotApplied(GovernReason.MEMORY_NOT_APPLIED, words) if taken.has != taken.given else None
 

@@ -202,7 +202,7 @@ def spent_by(view: WorkSet, record: TaskRecord, index: QueueIndex) -> Spent:
     here = view.lieutenant is not None and record.session == view.lieutenant.record.session.name
     if view.talk is None or record.landed < 0 or not here:
         return before
-    return before + spent_in(run_of(view.talk.messages, record.landed, index.landed_after(record)), view.prices)
+    return before + spent_in(run_of(view.talk.costs, record.landed, index.landed_after(record)), view.prices)
 
 
 def copied_by(lt: LieutenantView) -> str:

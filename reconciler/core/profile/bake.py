@@ -10,7 +10,18 @@ from dataclasses import dataclass
 
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions import CommitBake, Decision, DropBake, DropBaked, NoteBaked, NoteBakeFailed, Refuse, StartBake, Wait
+from reconciler.core.decisions import (
+    CommitBake,
+    Decision,
+    DropBake,
+    DropBaked,
+    FindBaked,
+    NoteBaked,
+    NoteBakeFailed,
+    Refuse,
+    StartBake,
+    Wait,
+)
 from reconciler.core.keys import Json, Key, boot_profile, machine
 from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 
@@ -52,6 +63,10 @@ def spec_of(profile: Key) -> Json:
     return {"role": f"Bake {profile.name}", "profileRef": {"name": profile.name}, "deletionPolicy": "Snapshot"}
 
 
+LOOK = 15.0
+"""Seconds until the platform is asked again what was baked, when it did not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Oven:
     """The machine that a profile is baked on. `hash`: of the profile that it was prepared with, '' until it is; `ready`: it is prepared
@@ -70,7 +85,9 @@ class Oven:
 class BakeView:
     """`wanted`: hash of the profile as it is now, '' where it can't be rendered; `used`: something refers to it; `oven`: None when there
     is none; `committed`: the commit that the last one left, '' for none; `keep`: how many commits stay; `listed`: what the platform lists
-    and whether it still has the name that we gave it, None: not read; `needed`: commits that a machine is just being made of."""
+    and whether it still has the name that we gave it, None: not read; `needed`: commits that a machine is just being made of. `lost`: what
+    the platform lists of the profile that the store does not know, `strays`: that of which nothing tells what was baked; `unread`: why
+    neither can be read."""
 
     record: BootProfileRecord
     wanted: str = ""
@@ -82,6 +99,9 @@ class BakeView:
     listed: Mapping[str, bool] | None = None
     needed: frozenset[str] = frozenset()
     now: float = 0.0
+    lost: tuple[BakedRecord, ...] = ()
+    strays: tuple[str, ...] = ()
+    unread: str = ""
 
 
 def in_force(record: BootProfileRecord, wanted: str) -> BakedRecord | None:
@@ -137,6 +157,23 @@ def see_to_its_machine(v: BakeView) -> Decision | None:
     if oven.ready and oven.hash and oven.hash == v.wanted:
         return CommitBake(oven.hash, oven.seal)
     return Wait(TreeReason.BAKING, "its machine is made, prepared and verified")
+
+
+def is_due(v: BakeView) -> bool:
+    """A machine of it is about to be made, to be baked on."""
+    there = v.oven is not None or bool(v.record.baking) or in_force(v.record, v.wanted) is not None
+    return v.enabled and v.used and bool(v.wanted) and not there and v.record.failed_hash != v.wanted
+
+
+def take_up_what_was_lost(v: BakeView) -> Decision | None:
+    """What was baked before the store was lost is found by its name, and is not baked a second time."""
+    if not is_due(v):
+        return None
+    if v.unread:
+        return Wait(TreeReason.BAKING, f"whether it was baked already can't be read: {v.unread}", until=v.now + LOOK)
+    if v.lost or v.strays:
+        return FindBaked(tuple(one.commit for one in v.lost), v.strays)
+    return None
 
 
 def bake(v: BakeView) -> Decision | None:

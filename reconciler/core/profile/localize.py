@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.core.profile.digests import digest
 from reconciler.core.profile.directories import AGENT_DIR
 from reconciler.core.profile.instructions import inside_of
-from reconciler.core.profile.rendering import ROLE_FILE, digest
+from reconciler.core.profile.rendering import ROLE_FILE
 from reconciler.core.snapshot.machine import RootSource, VmShape
 from reconciler.core.snapshot.rendered import Rendered, RenderedFile
 

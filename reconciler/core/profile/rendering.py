@@ -3,7 +3,6 @@ same hash (G-47). Secrets stay references here; their values are looked up at th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Mapping
@@ -20,13 +19,14 @@ from reconciler.core.governance.boundary import boundary_of, flaw_of
 from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.keys import boot_profile, lieutenant
+from reconciler.core.profile.digests import digest
 from reconciler.core.profile.directories import AGENT_DIR, WORK_DIR
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.models import fallbacks_of, models_of
 from reconciler.core.profile.organs import pieces
 from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
-from reconciler.core.snapshot.memory import Settings
+from reconciler.core.snapshot.memory import Facts, Settings
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, SecretRef, Step, Unresolved
 
 ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
@@ -34,28 +34,6 @@ PROFILE_LEVEL, LIEUTENANT_LEVEL = boot_profile("", "").kind, lieutenant("", "").
 NO_KEY = "none"
 """Stands for the key of a declared provider that needs none."""
 MODELS_FILE = f"{AGENT_DIR}/models.json"
-
-
-def digest(value: object) -> str:
-    """A short, stable hash of JSON-able data."""
-    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:16]
-
-
-def _plain(value: object) -> object:
-    match value:
-        case SecretRef():
-            return value.plain()
-        case RenderedFile(path, content, secret, mode):
-            return [path, content, secret, mode]
-        case Step(name, run, timeout, retries):
-            return [name, run, timeout, retries]
-        case Check(name, argv, exit_code, stdout, timeout, _, _):
-            return [name, argv, exit_code, stdout, timeout]
-        case _:
-            raise TypeError(f"{type(value).__name__} can't be hashed")
-
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
 
 
 def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:
@@ -158,11 +136,18 @@ def directive(spec: LieutenantSpec) -> tuple[str, ...]:
     return (f"Directive (always holds):\n{spec.instructions.directive.strip()}",) if spec.instructions.directive else ()
 
 
+REMEMBERS = (
+    "You have a memory beyond this conversation: its newest lines are in your system prompt, as they are now, and memory_read and"
+    " memory_search find the rest. What you want to know later is not safe in this conversation."
+)
+
+
 def reminder(name: str, spec: LieutenantSpec) -> str:
     """What is said again once its conversation was shortened, '' for nothing."""
     if not spec.compaction.reassert_directive:
         return ""
-    return "\n\n".join((f"You are {name}, a persistent agent. Your role: {spec.role}", *directive(spec)))
+    remembers = (REMEMBERS,) if spec.memory.scopes else ()
+    return "\n\n".join((f"You are {name}, a persistent agent. Your role: {spec.role}", *directive(spec), *remembers))
 
 
 def ref_of(source: SecretSource) -> SecretRef:
@@ -340,6 +325,7 @@ def render(
                 read_at_start,
                 *([rules.hash] if rules else []),
                 *([[*memory.scopes, memory.max_lines]] if memory else []),
+                *([["facts", *astuple(memory.facts)]] if memory and memory.facts else []),
                 *([astuple(compacting)] if compacting != AS_PI_DOES else []),
                 *([f"sandbox {boundary.hash}"] if boundary else []),
             ]
@@ -366,7 +352,13 @@ def render(
 
 def settings_of(spec: LieutenantSpec) -> Settings | None:
     """What it remembers by; None where no memory is declared."""
-    return Settings(tuple(sorted(scope.value for scope in spec.memory.scopes)), spec.memory.max_lines) if spec.memory.scopes else None
+    declared = spec.memory
+    if not declared.scopes:
+        return None
+    named = declared.facts_model
+    facts = Facts(named.provider, named.id) if named is not None else Facts()
+    scopes = tuple(sorted(scope.value for scope in declared.scopes))
+    return Settings(scopes, declared.max_lines, facts if declared.extract_facts else None)
 
 
 def compacting_of(spec: LieutenantSpec) -> Compacting:

@@ -44,7 +44,7 @@ def bake_as_declared(v: ProfileSnapshot) -> Decision | None:
     if v.bake is None:
         return None
     begun = bake.note_what_came_of_it(v.bake) or bake.remove_the_superseded(v.bake) or bake.see_to_its_machine(v.bake)
-    return begun or bake.bake(v.bake)
+    return begun or bake.take_up_what_was_lost(v.bake) or bake.bake(v.bake)
 
 
 def keep_no_others_warm(v: ProfileSnapshot) -> Decision | None:

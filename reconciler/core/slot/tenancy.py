@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from reconciler.api.annotations import PREFIX
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Refuse, Wait
-from reconciler.core.profile.rendering import digest
+from reconciler.core.profile.digests import digest
 from reconciler.core.slot.claims import INSTALLATION, NAMESPACE, RELEASED, SHARED, Owner
 from reconciler.core.snapshot.origin import EVERY, UNMARKED, Made, Missing, Named, Origin, Sharing, Unmarked
 from reconciler.core.snapshot.vm import Commit, Unknown, Vm

@@ -80,18 +80,34 @@ class Guarded:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """`number`: rises with each that is worth telling; `what`: call, network or files; `told`: which, and how often; `rule`, `level`: that
+    refused a call, '' for none."""
+
+    number: int
+    what: str
+    told: str
+    rule: str = ""
+    level: str = ""
+
+    @property
+    def words(self) -> str:
+        return f"{self.what} {self.told}"
+
+
+@dataclass(frozen=True, slots=True)
 class Refusals:
-    """What an agent tried that its permissions or its boundary refused. `told`: the newest, each with its number, oldest first."""
+    """What an agent tried that its permissions or its boundary refused. `told`: the newest, oldest first."""
 
-    told: tuple[tuple[int, str], ...] = ()
+    told: tuple[Refusal, ...] = ()
 
-    def after(self, number: int) -> tuple[str, ...]:
+    def after(self, number: int) -> tuple[Refusal, ...]:
         """Those that came later."""
-        return tuple(words for n, words in self.told if n > number)
+        return tuple(one for one in self.told if one.number > number)
 
     @property
     def last(self) -> int:
-        return max((n for n, _ in self.told), default=0)
+        return max((one.number for one in self.told), default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.api.budget import TaskBudget
-from reconciler.core.messages import Message
+from reconciler.core.messages import Message, in_order
 from reconciler.core.records import ReminderRecord, TaskRecord
 from reconciler.core.snapshot.agent import Question, RunningTool, Verdict
 from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
@@ -43,6 +43,12 @@ class Talk:
     tool: RunningTool | None = None
     work: int = 0
     asks: tuple[Question, ...] = ()
+    usages: tuple[Message, ...] = ()  # what was spent beside the messages
+
+    @property
+    def costs(self) -> tuple[Message, ...]:
+        """All that was paid for, in the order of the file."""
+        return in_order(self.messages, self.usages)
 
 
 @dataclass(frozen=True, slots=True)

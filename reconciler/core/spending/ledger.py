@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from reconciler.core.keys import Key
-from reconciler.core.messages import Message, Usage
+from reconciler.core.messages import PAID, Message, Usage
 from reconciler.core.spending.prices import NO_TOKENS, Prices, Tokens
 
 if TYPE_CHECKING:  # who only reads the books needs no records
@@ -134,10 +134,10 @@ def entries_of(messages: Iterable[Message], now: float, task: str, markers: Mapp
         if message.role == "user":
             marker = _MARKER.match(message.text)
             task = markers.get(marker.group(), task) if marker is not None else task
-        elif message.role == "assistant":
+        elif message.role in ("assistant", PAID):
             used = tokens_of(message.usage)
             told = max(message.usage.cost, Decimal(0))
-            entry = Entry(at, message.model[:MODEL], task, told, used, Tokens() if told else used, 1)
+            entry = Entry(at, message.model[:MODEL], task, told, used, Tokens() if told else used, int(message.role != PAID))
             known = found.get((entry.model, entry.task))
             found[entry.model, entry.task] = known + entry if known is not None else entry
     return tuple(found.values()), task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.api.phases import MachinePhase
 from reconciler.api.status.base import Condition
 from reconciler.api.status.lieutenant import BootStatus, LieutenantStatus
 from reconciler.core.chain import Chain
@@ -103,7 +104,7 @@ def status(view: LieutenantView, decision: Decision, previous: Json, generation:
     )
 
 
-def phase_of(view: LieutenantView, decision: Decision, boot: BootStatus | None, previous: Json) -> str:
+def phase_of(view: LieutenantView, decision: Decision, boot: BootStatus | None, previous: Json) -> MachinePhase:
     """One word; as a lieutenant's, where it has one."""
     if view.slot.desired is DesiredState.GONE:
         return "Terminating"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.api.phases import TreePhase
 from reconciler.api.status.base import WORD, Condition
 from reconciler.api.status.vmtree import NODES, NodeStatus, RolloutStatus, TreeCounts, VMTreeStatus
 from reconciler.api.treereasons import TreeReason
@@ -55,7 +56,7 @@ def rollout_status(view: TreeSnapshot) -> RolloutStatus | None:
     return RolloutStatus("Paused" if view.paused else "Stopped" if failed else "Progressing", outdated, replacing, failed or None)
 
 
-def phase_of(view: TreeSnapshot, decision: Decision) -> str:
+def phase_of(view: TreeSnapshot, decision: Decision) -> TreePhase:
     """One word for the column."""
     if view.deleting:
         return "Terminating"

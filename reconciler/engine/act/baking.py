@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions import BakeAction, CommitBake, DropBake, DropBaked, NoteBaked, NoteBakeFailed, StartBake
-from reconciler.core.keys import Key
+from reconciler.core.decisions import BakeAction, CommitBake, DropBake, DropBaked, FindBaked, NoteBaked, NoteBakeFailed, StartBake
+from reconciler.core.keys import Key, SlotOwner
 from reconciler.core.profile import bake
 from reconciler.core.slot.snapshots import IN_USE
 from reconciler.core.treerecords import BakedRecord, BootProfileRecord
@@ -21,8 +22,8 @@ class BakeActs:
     def __init__(self, tools: ActContext) -> None:
         self.t = tools
 
-    async def act(self, profile: Key, action: BakeAction) -> None:
-        """Carry out one decision. Raises what the store says."""
+    async def act(self, profile: Key, action: BakeAction, view: bake.BakeView | None = None) -> None:
+        """Carry out one decision, which was made of this view. Raises what the store says."""
         item, oven = self.t.table.get(profile), bake.machine_of(profile)
         if item is None:
             await self.drop(profile)  # it is gone, and nothing is noted of it any more
@@ -44,6 +45,9 @@ class BakeActs:
                 fresh = BakedRecord(hash=record.baking, commit=commit, seal=record.seal, at=self.t.clock.now())
                 told = record.but(baked=(*record.baked, fresh), baking="", seal="", failed="", failed_hash="")
                 await self.save(item, told, TreeReason.BAKED, f"machines begin with commit {commit}")
+            case FindBaked(commits, strays):
+                found = [one for one in (view.lost if view is not None else ()) if one.commit in commits]
+                await self.find(item, record.but(baked=(*found, *record.baked)), commits, strays)
             case NoteBakeFailed():
                 why = "its machine went and left no commit"
                 told = record.but(baking="", seal="", failed=why, failed_hash=record.baking)
@@ -54,6 +58,18 @@ class BakeActs:
                 await self.left(item, record, commit, Reason.DELETE_FAILED, "it has another name than it was given")
             case _:
                 assert_never(action)
+
+    async def find(self, item: AnyItem, record: BootProfileRecord, commits: Sequence[str], strays: Sequence[str]) -> None:
+        """Commits that an earlier store knew are on the books again, those of which nothing tells what they hold too."""
+        slot = SlotOwner.of(bake.machine_of(item.key), item.uid)
+        rows = [self.t.gatherer.slots.origins.entry(commit, slot) for commit in (*commits, *strays)]
+        told = [f"found again: commit {', '.join(commits)}"] if commits else []
+        if strays:
+            told.append(
+                f"what was baked to commit {', '.join(strays)} is not known, and nothing is made of it; see `reconciler get commits`"
+            )
+        said = self.t.recorder.event(item.key, item.uid, TreeReason.BAKED, "; ".join(told))
+        await self.t.table.update([(item.key, with_record(record))], *rows, *said)
 
     async def drop(self, profile: Key) -> None:
         """Its machine goes without a commit."""

@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import Literal, assert_never
 
 from reconciler.api.governreasons import GovernReason
+from reconciler.core.audit import REFUSED, Actor, Entry, refused
 from reconciler.core.decisions import GovernAction, NoteHours, NoteRefusals, NoteRest, NoteSpending, NoteWake, Retire
 from reconciler.core.lieutenant.rests import awake, rested
 from reconciler.core.records import BudgetRecord, RefusedRecord
+from reconciler.core.snapshot.agent import Refusal
 from reconciler.core.spending.pool import REASONS
 from reconciler.engine.act.context import ActContext
+from reconciler.engine.ports import AddAudit
 from reconciler.engine.state.objects import LieutenantItem
 from reconciler.errors import ReconcilerError
 
@@ -36,19 +39,25 @@ class GovernActs:
             case NoteWake():
                 await self.t.save(item, item.record.but(rest=awake(item.record.rest, now)))
             case NoteRefusals(run, number, told):
-                words = self.t.redact("; ".join(told))[:1000]
+                words = self.t.redact("; ".join(one.words for one in told))[:1000]
                 said = self.t.recorder.event(item.key, item.uid, GovernReason.REFUSED, words, "Warning")
-                await self.t.save(item, item.record.but(refused=RefusedRecord(run=run, number=number, at=now)), *said)
+                audit = [self.refusal(item, one, now) for one in told]
+                await self.t.save(item, item.record.but(refused=RefusedRecord(run=run, number=number, at=now)), *said, *audit)
             case Retire():
                 if not all(task.record.finished for task in self.t.table.tasks_of(item.key)):
                     return  # work came since this was planned
                 why = "its tasks are done, and idle.postTask is Delete"
-                if not await self.t.backend.undeclare(item.obj, {}):
+                if not await self.t.backend.undeclare(item.obj, {}, why):
                     await self.t.declarations.withdraw(item.key, why)
             case NoteHours(machine):
                 await self.hours(item, machine, now)
             case _:
                 assert_never(action)
+
+    def refusal(self, item: LieutenantItem, one: Refusal, now: float) -> AddAudit:
+        """Its entry in the audit."""
+        told = refused(one.what, *(self.t.redact(words) for words in (one.told, one.rule, one.level)))
+        return AddAudit(Entry(Actor("agent", item.key.name), REFUSED, item.key, item.uid, told, now), self.t.settings.audit_keep)
 
     async def hours(self, item: LieutenantItem, machine: str, now: float) -> None:
         """The time up to now is in the books, and the machine that runs from now on is known."""

@@ -220,7 +220,7 @@ class GuestActs:
             session_file=path_at(self.t.settings, place, session_of(item).file),
             launch_hash=rendered.launch_hash,
             guard=guard_of(rendered),
-            memory={"scopes": [*rendered.memory.scopes], "maxLines": rendered.memory.max_lines} if rendered.memory else None,
+            memory=rendered.memory.launch() if rendered.memory else None,
             compacting=rendered.compacting,
             sandbox=sandbox_of(self.t.settings, item, rendered),
         )
@@ -231,6 +231,8 @@ class GuestActs:
             record = record.but(replacement=record.replacement.but(fenced=0))
         if record is not item.record:
             await self.t.save(item, record)
+        if launch.sandbox is not None:
+            await self.t.agents.install_boundary(place)
         try:
             await self.t.agents.start_agent(machine, launch)
         except GuestFailed as failed:

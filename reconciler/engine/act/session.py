@@ -84,7 +84,7 @@ class SessionActs:
         await budgets.settle(item, now, self.t.store.meta)
         inherited = await self.inherited(item, transcript)
         item = replace(item, record=self.t.current(item))
-        counted = budgets.count(item, transcript.name, transcript.messages, inherited, now)
+        counted = budgets.count(item, transcript.name, transcript.costs, inherited, now)
 
         async def write(rows: Sequence[Write]) -> None:
             await self.t.save(item, item.record.but(spending=counted.record), *rows, *counted.rows(item.key))
@@ -101,7 +101,7 @@ class SessionActs:
         before = item.record.spending.session
         if before in ("", transcript.name):
             return frozenset()
-        return frozenset(message.entry_id for message in (await self.t.gatherer.transcripts.get(before)).messages)
+        return frozenset(message.entry_id for message in (await self.t.gatherer.transcripts.get(before)).costs)
 
     async def rewind(self, item: LieutenantItem, action: RewindSession) -> None:
         """The conversation up to there goes on under another name; all of it is kept under the one that it had."""

@@ -18,10 +18,13 @@ from reconciler.core.decisions import (
     SnapshotVerified,
     TakeSnapshot,
 )
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, Key
+from reconciler.core.profile.bake import is_oven, profile_of
+from reconciler.core.profile.bakednames import word
 from reconciler.core.records import SnapshotRecord
 from reconciler.core.slot import snapshots, tenancy
 from reconciler.core.slot.item import SlotItem
+from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.slotbooks import SlotBooks
 from reconciler.engine.ports import Intent, PutMeta, Write
@@ -62,7 +65,8 @@ class CommitActs:
         t, vm_id, attempt = self.t, action.vm_id, item.record.snapshot.attempts + 1
         token = t.token()
         key, node = item.owner.object, item.owner.node
-        name = tenancy.commit_name(t.gatherer.owner, key.namespace, [key.name, *([node] if node else []), token])
+        parts = [key.name, *([node] if node else []), *self.baked(key), token]
+        name = tenancy.commit_name(t.gatherer.owner, key.namespace, parts)
         payload: Json = {"vm": vm_id, "name": name, "cause": action.cause, "conversation": item.conversation}
         intent = Intent(token, item.owner, COMMIT, attempt, payload, t.clock.now())
         try:
@@ -87,6 +91,13 @@ class CommitActs:
             return
         t.fleet.changed(vm_id)
         await self.taken(item, intent, vm_id, commit_id)
+
+    def baked(self, key: Key) -> list[str]:
+        """What the name of a commit says of the profile that is baked by it; nothing of any other."""
+        profile = profile_of(key)
+        item = self.t.table.get(profile) if profile is not None and is_oven(key) else None
+        record = item.record if item is not None else None
+        return word(record.baking, record.seal) if isinstance(record, BootProfileRecord) else []
 
     async def taken(self, item: SlotItem, intent: Intent, vm_id: str, commit_id: str) -> None:
         """The commit's id is known; whether it is there is looked up."""

@@ -36,7 +36,7 @@ from reconciler.core.decisions import (
     Withdraw,
 )
 from reconciler.core.lieutenant.workspace import sentence, untold
-from reconciler.core.profile.rendering import digest
+from reconciler.core.profile.digests import digest
 from reconciler.core.records import Attempt, TaskRecord
 from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.core.snapshot.rendered import Rendered
@@ -51,7 +51,7 @@ from reconciler.engine.act.providers import ProviderActs
 from reconciler.engine.act.reminding import ReminderActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.taskbudget import TaskBudgetActs
-from reconciler.engine.act.turns import anew, in_force, result_of, turn_of
+from reconciler.engine.act.turns import anew, costs_of, in_force, result_of, turn_of
 from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.places import machine_of
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, session_of, with_record
@@ -331,7 +331,7 @@ class TaskActs:
         old = task.record
         record = old.but(phase=action.phase, reason=action.reason, message=self.t.redact(action.message), finished_at=self.t.clock.now())
         if view.talk is not None and in_force(view, old) and old.landed >= 0 and task.spec.delivery.value == "Queue":
-            record = record.but(**result_of(turn_of(view, old), view.talk.size, self.t.redact, old.turns))
+            record = record.but(**result_of(turn_of(view, old), costs_of(view, old), view.talk.size, self.t.redact, old.turns))
         kind = "Normal" if action.phase == "Succeeded" or action.reason == "CancelledByUser" else "Warning"
         message = f"{action.reason}: {record.message}" if record.message else action.reason
         said = self.t.recorder.event(task.key, task.uid, action.phase, message, "Normal" if kind == "Normal" else "Warning")

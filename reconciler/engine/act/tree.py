@@ -130,7 +130,7 @@ class TreeActs:
                 continue
             verbs = {f"{PREFIX}delete-confirmed": action.confirmed} if action.confirmed else {}
             verbs |= {f"{PREFIX}detached": "removed from its tree"} if name in action.orphaned else {}
-            if await self.t.backend.undeclare(item.obj, verbs):
+            if await self.t.backend.undeclare(item.obj, verbs, action.why):
                 continue
             if verbs:
                 await self._declarations.annotate(item.key, verbs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reconciler.core.conversation import files_written
-from reconciler.core.messages import Message, Usage
+from reconciler.core.messages import PAID, Message, Usage
 from reconciler.core.records import TaskRecord, run_of
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.spending.ledger import spent_in
@@ -17,7 +17,7 @@ MAX_FILES = 100
 def anew(old: TaskRecord, view: WorkSet) -> TaskRecord:
     """The record of a task that waits again, with what its attempts came to so far."""
     turn = turn_of(view, old)
-    spent = spent_in(turn, view.prices)
+    spent = spent_in(costs_of(view, old), view.prices)
     return TaskRecord(
         attempt=old.attempt,
         attempts=old.attempts,
@@ -37,17 +37,28 @@ def in_force(view: WorkSet, record: TaskRecord) -> bool:
 
 def turn_of(view: WorkSet, record: TaskRecord) -> tuple[Message, ...]:
     """The messages of the attempt that this record tells of; () where they are not known."""
-    if view.talk is None or record.landed < 0 or not in_force(view, record):
+    return _within(view, record, view.talk.messages) if view.talk is not None else ()
+
+
+def costs_of(view: WorkSet, record: TaskRecord) -> tuple[Message, ...]:
+    """The same with what was paid for beside the messages."""
+    return _within(view, record, view.talk.costs) if view.talk is not None else ()
+
+
+def _within(view: WorkSet, record: TaskRecord, found: tuple[Message, ...]) -> tuple[Message, ...]:
+    if record.landed < 0 or not in_force(view, record):
         return ()
     others = [f.record for f in view.tasks if f.record.session == record.session and f.spec.delivery.value == "Queue"]
     later = [other.landed for other in others if other.landed > record.landed]
-    return run_of(view.talk.messages, record.landed, min(later, default=None))
+    return run_of(found, record.landed, min(later, default=None))
 
 
-def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str], turns: int) -> dict[str, object]:
-    """The answer (its tail), how it ended, what the whole turn cost, and which files it wrote. `turns`: of earlier attempts."""
+def result_of(
+    turn: tuple[Message, ...], paid: tuple[Message, ...], size: int, redact: Callable[[str], str], turns: int
+) -> dict[str, object]:
+    """The answer (its tail), how it ended, what the whole turn cost by `paid`, and which files it wrote. `turns`: of earlier attempts."""
     answers = [m for m in turn if m.role == "assistant"]
-    total = sum((m.usage for m in answers), Usage())
+    total = sum((m.usage for m in paid if m.role in ("assistant", PAID)), Usage())
     text = redact(answers[-1].text) if answers else ""
     files = files_written(turn)
     return {

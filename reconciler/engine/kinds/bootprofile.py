@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
@@ -18,6 +19,7 @@ from reconciler.core.lieutenant.preparation import PREPARED
 from reconciler.core.plan import Plan, Step
 from reconciler.core.profile import bake, resolution
 from reconciler.core.profile.bake import BakeView, Oven
+from reconciler.core.profile.bakednames import baked_as
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.profile.resolution import ProfileSnapshot
 from reconciler.core.profile.status import profile_status
@@ -25,6 +27,7 @@ from reconciler.core.slot import tenancy
 from reconciler.core.slot.marks import seals_of
 from reconciler.core.snapshot.origin import Made
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
+from reconciler.core.snapshot.vm import Commit
 from reconciler.core.tree.places import MACHINE
 from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.act.baking import BakeActs
@@ -81,9 +84,10 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         keep, now = item.spec.bake.keep, self._clock.now()
         listed = await self._listed(item.key) if any(now >= one.not_before for one in bake.superseded(record, wanted, keep)) else None
         needed = frozenset(commit_of(intent) for intent in self.t.journal.creates(self._table.filled))
-        return BakeView(
+        view = BakeView(
             record, wanted, item.spec.bake.enabled, self._used(item.key), self._oven(item.key), committed, keep, listed, needed, now
         )
+        return await self._with_the_lost(item.key, view) if bake.is_due(view) else view
 
     async def _listed(self, profile: Key) -> dict[str, bool] | None:
         """The platform's commits, each with whether its name says that it was taken of a machine that this profile was baked on."""
@@ -91,12 +95,31 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
             commits = await self.t.vers.list_commits()
         except ReconcilerError:
             return None
-        owner = self.t.gatherer.owner
-        beginning = tenancy.commit_name(owner, profile.namespace, [bake.machine_of(profile).name]).rpartition(".")[0]
-        return {
-            commit.commit_id: commit.name.startswith(f"{beginning}.") and isinstance(tenancy.origin_by_name(commit, owner), Made)
-            for commit in commits
-        }
+        ours = {commit.commit_id for commit in self._ours(profile, commits)}
+        return {commit.commit_id: commit.commit_id in ours for commit in commits}
+
+    async def _with_the_lost(self, profile: Key, view: BakeView) -> BakeView:
+        """With what the platform lists of it, and neither the profile's record nor the books know."""
+        try:
+            commits = await self.t.vers.list_commits()
+        except ReconcilerError as error:
+            return replace(view, unread=str(error))
+        known = {one.commit for one in view.record.baked}
+        found = {one.commit_id: baked_as(one, self._beginning(profile)) for one in self._ours(profile, commits)}
+        lost = [told for told in found.values() if told is not None and told.commit not in known]
+        books = self.t.gatherer.slots.origins
+        strays = tuple(name for name, told in found.items() if told is None and name not in known and not books.knows(name))
+        return replace(view, lost=tuple(sorted(lost, key=lambda one: (one.at, one.commit))), strays=strays)
+
+    def _ours(self, profile: Key, commits: Iterable[Commit]) -> list[Commit]:
+        """Those that were taken, by us, of a machine that this profile was baked on."""
+        owner, beginning = self.t.gatherer.owner, self._beginning(profile)
+        mine = [commit for commit in commits if commit.name.startswith(f"{beginning}.")]
+        return [commit for commit in mine if isinstance(tenancy.origin_by_name(commit, owner), Made)]
+
+    def _beginning(self, profile: Key) -> str:
+        """How the names of its commits begin."""
+        return tenancy.commit_name(self.t.gatherer.owner, profile.namespace, [bake.machine_of(profile).name]).rpartition(".")[0]
 
     def _wanted(self, key: Key) -> str:
         """Hash of what a machine of this profile would be now; '' while that can't be said."""
@@ -141,7 +164,7 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         if isinstance(action, WarmAction):
             await self._warm.act(key, action)
         elif isinstance(action, BakeAction):
-            await self._acts.act(key, action)
+            await self._acts.act(key, action, snapshot[1].bake if snapshot[1] is not None else None)
 
     def status(self, snapshot: tuple[Key, ProfileSnapshot | None], plan: Plan, error: LastError) -> Iterable[StatusUpdate]:
         item, view = self._table.get(plan.key), snapshot[1]

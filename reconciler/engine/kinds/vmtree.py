@@ -30,6 +30,8 @@ from reconciler.engine.state.slots import same_vms
 from reconciler.errors import InvalidSpec
 
 CONFIRMED = f"{PREFIX}delete-confirmed"
+AGE = 60.0
+"""Seconds to which the age of what never worked counts: replicas that were made together are of one age wherever they were declared."""
 
 
 class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
@@ -91,7 +93,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         return Use(
             made=bool(item.record.slot.vm_id) or self.t.journal.of(item.slot_owner) is not None,
             working=any(task.sent for task in tasks),
-            idle_since=max((task.finished_at for task in tasks), default=item.obj.created_at),
+            idle_since=max((task.finished_at for task in tasks), default=item.obj.created_at // AGE * AGE),
         )
 
     def _found(self, tree: AnyItem, key: Key, owned: tuple[OwnedObject, str, str] | None) -> Found | None:

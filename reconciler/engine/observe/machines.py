@@ -254,5 +254,6 @@ def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | Non
             process.tool,
             process.work,
             process.guard.asks if process.guard is not None else (),
+            transcript.usages,
         )
-    return Talk(transcript.messages, transcript.size, False, False)
+    return Talk(transcript.messages, transcript.size, False, False, usages=transcript.usages)

@@ -49,6 +49,10 @@ class Origins:
             if commit_id and namespace and (name.startswith(BOOK) or commit_id not in self._books):
                 self._books[commit_id] = Made(namespace, tenancy.told(str(told.get("shared") or "")))
 
+    def knows(self, commit_id: str) -> bool:
+        """The store has a row of this commit."""
+        return commit_id in self._books
+
     def entry(self, commit_id: str, slot: SlotOwner) -> PutMeta:
         """The row that says for whom a commit was taken."""
         key = slot.object

@@ -162,6 +162,11 @@ class AgentWriter(Protocol):
         """Make sure that node, pi (pinned) and our keeper are there; does nothing for what is there already."""
         ...
 
+    async def install_boundary(self, at: Place) -> None:
+        """Make sure that what boundaries are made of is there; on this host it is only looked for. Raises `GuestFailed` where it is
+        missing and can't be had."""
+        ...
+
     async def start_keeper(self, at: Machine) -> None:
         """Start the keeper detached from us (it survives every disconnect), or adopt the one that runs."""
         ...

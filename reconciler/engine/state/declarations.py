@@ -17,7 +17,7 @@ from reconciler.api.registry import finalizers_of
 from reconciler.api.sourcereasons import SourceReason
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.audit import CONTROLLER, WHO, Actor, Change, Entry, changes, verb_of
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, Key, short
 from reconciler.core.prune import Blocked
 from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.core.times import timestamp
@@ -35,7 +35,6 @@ from reconciler.errors import NotFound, ReconcilerError, Refused, UsageError
 
 AUDIT_KEPT = 10_000
 """Entries of the audit, where nothing else is configured."""
-_MOST_OWED = 1_000
 _NONE: Mapping[str, str] = {}
 
 
@@ -59,7 +58,6 @@ class Declarations:
         self._table, self._recorder, self._clock, self._new_uid = table, recorder, clock, new_uid
         self._actor, self._keep = CONTROLLER, audit_keep
         self._claimed: dict[Key, Claimed] = {}
-        self._owed: list[AddAudit] = []
 
     @property
     def claimed(self) -> Mapping[Key, Claimed]:
@@ -162,13 +160,13 @@ class Declarations:
         old = item.obj
         if old.source not in (declared.source, declared.succeeds):
             where = old.origin or f"source {old.source}"
-            raise Refused(f"{declared.key} is declared elsewhere", where, "change it there, or delete it there first")
+            raise Refused(f"{short(declared.key)} is declared elsewhere", where, "change it there, or delete it there first")
         if old.deleted_at is not None:
-            raise Refused(f"{declared.key} is being deleted", old.origin, "wait until it is gone, then declare it again")
+            raise Refused(f"{short(declared.key)} is being deleted", old.origin, "wait until it is gone, then declare it again")
         if old.spec != declared.spec:
             problems = validate_update(declared.key.kind, old.spec, declared.spec)
             if problems:
-                raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or str(declared.key))
+                raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or short(declared.key))
 
     async def intake(self, seen: Intake, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
         """Take over what a cluster shows. `record`, `status` and further rows: what is known of an object that is new to the
@@ -196,27 +194,16 @@ class Declarations:
         asked = old.deleted_at is None and seen.deleted_at is not None
         differ = changes(old.spec, changed.spec)
         if not asked and not more:
-            self._table.follow(changed, spec)
-            if differ:
-                await self._note_followed(self._audit(verb_of(old.spec, changed.spec, "changed"), seen.key, old.uid, differ, _CLUSTER))
+            verb = verb_of(old.spec, changed.spec, "changed")
+            self._table.follow(changed, spec, *([self._audit(verb, seen.key, old.uid, differ, _CLUSTER)] if differ else ()))
             return Outcome.CONFIGURED
         if asked:
             more = (*more, self._audit("deleted", seen.key, old.uid, differ, _CLUSTER))
-        said = self._recorder.event(seen.key, old.uid, Reason.DELETING, "deletion was asked for") if asked else []
+        said = self._recorder.event(seen.key, old.uid, Reason.DELETING, seen.why or "deletion was asked for") if asked else []
         await self._table.update(
             [(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))], *said, *more
         )
         return Outcome.CONFIGURED
-
-    async def _note_followed(self, entry: AddAudit) -> None:
-        """The change itself is the cluster's: it is in force whether or not the store takes its entry, which is written with the next one
-        then."""
-        self._owed = [*self._owed, entry][-_MOST_OWED:]
-        owed, self._owed = self._owed, []
-        try:
-            await self._table.update([], *owed)
-        except ReconcilerError:
-            self._owed = [*owed, *self._owed][-_MOST_OWED:]
 
     def flawed(self, found: Mapping[Key, str]) -> None:
         """What is declared and not valid now, each with what is wrong and where, so that whoever refers to it can say so. Known in memory
@@ -273,17 +260,17 @@ class Declarations:
         asked = {f"{PREFIX}{verb}": token for verb, token in verbs.items()}
         if source is None and obj.source.startswith(OWNED):
             remedy = f"remove its node from {obj.source}; the tree would bring it back"
-            raise Refused(f"{key} is declared by {obj.source}", "", remedy)
+            raise Refused(f"{short(key)} is declared by {obj.source}", "", remedy)
         guarded = protected_nodes(item.spec) if f"{PREFIX}delete-confirmed" not in asked else ()
         if guarded:
-            raise Refused(f"{', '.join(guarded)} of {key} is protected from deletion", obj.origin, "confirm it with --confirm")
+            raise Refused(f"{', '.join(guarded)} of {short(key)} is protected from deletion", obj.origin, "confirm it with --confirm")
         if source is None and obj.source_commit and obj.source_commit in self._table.prunes.commits.values():
-            raise Refused(f"{key} is declared in a repository", obj.origin, "remove it there, and push; it would come back")
+            raise Refused(f"{short(key)} is declared in a repository", obj.origin, "remove it there, and push; it would come back")
         if source is None and still_declared(obj):
-            raise Refused(f"{key} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
+            raise Refused(f"{short(key)} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
         if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
             remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
-            raise Refused(f"{key} is protected from deletion", obj.origin, remedy)
+            raise Refused(f"{short(key)} is protected from deletion", obj.origin, remedy)
         audit = self._audit("deleted", key, obj.uid, tuple(Change(verb, None, "asked") for verb in sorted(verbs)))
         if not obj.finalizers:
             return ObjectChange(key, item, None, (audit,), Reason.DELETED, "deleted" if source is None else why)
@@ -355,7 +342,7 @@ class Declarations:
     def _known(self, key: Key) -> AnyItem:
         item = self._table.get(key)
         if item is None:
-            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
+            raise NotFound(f"{short(key)} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
         return item
 
     def _actor_of(self, source: str, origin: str) -> Actor:

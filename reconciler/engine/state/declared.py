@@ -36,8 +36,8 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for.
-    `source_id`: the cluster's uid."""
+    """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for;
+    `why`: where that was not a person. `source_id`: the cluster's uid."""
 
     key: Key
     uid: str
@@ -49,6 +49,7 @@ class Intake:
     source: str
     deleted_at: float | None = None
     source_id: str = ""
+    why: str = ""
 
 
 def stands(obj: StoredObject, declared: Declared) -> bool:

@@ -9,7 +9,7 @@ from reconciler.api.governreasons import GovernReason
 from reconciler.core.audit import Actor, Entry
 from reconciler.core.audit import Change as Changed
 from reconciler.core.governance.memory import LONGEST, MOST, Book, Change, Whose, agent_key, edited
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, short
 from reconciler.engine.ports import AddAudit, Clock, PutMemory, Store
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.state.objects import ObjectTable
@@ -66,7 +66,7 @@ class MemoryDesk:
         item = self._table.lieutenant(key) if whose.owner else None
         book = await self._memories.book(whose)
         if whose.owner and item is None and not book.entries:
-            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", "see `reconciler get lieutenants`")
+            raise NotFound(f"{short(key)} does not exist", f"namespace {key.namespace}", "see `reconciler get lieutenants`")
         if len(add) > MOST or any(len(text) > LONGEST for text in add):
             raise UsageError("that is too much to remember", str(whose), f"write at most {MOST} entries of at most {LONGEST} characters")
         now = self._clock.now()

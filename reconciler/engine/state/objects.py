@@ -14,7 +14,7 @@ from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
 from reconciler.core.records import LieutenantRecord, Record, SlotRecord, TaskRecord
 from reconciler.core.values import replaced
-from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
+from reconciler.engine.ports import AddAudit, DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
 from reconciler.engine.state.changes import ObjectChange
 from reconciler.engine.state.indexes import noted_by
@@ -32,6 +32,8 @@ from reconciler.engine.state.prunes import PruneBook
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
 
+FOLLOWED = 100
+"""Changes of one object in its cluster that are remembered until the store takes it."""
 HALTED = "halted"
 """Name under which it is kept since when the fleet is halted."""
 
@@ -53,6 +55,7 @@ class ObjectTable:
         self._forks: dict[Key, dict[Key, None]] = {}
         self._deleting: set[Key] = set()
         self._noted: set[Key] = set()
+        self._followed: dict[Key, list[AddAudit]] = {}
         self.broken: dict[Key, str] = {}
         self.flawed: Mapping[Key, str] = {}
         self.on_flawed: list[Callable[[Key], None]] = []
@@ -178,11 +181,13 @@ class ObjectTable:
         """Something was noted of it that is not in the store yet."""
         return key in self._noted
 
-    def follow(self, obj: StoredObject, spec: Model) -> None:
+    def follow(self, obj: StoredObject, spec: Model, *audit: AddAudit) -> None:
         """Take over what another store keeps, a cluster: it tells it again after every start, before anything acts, so nothing is
         written down here for it alone; it is in the store with the next write of this object. `obj`: with the version of the
-        one that is known. `spec`: that of `obj`, loaded."""
+        one that is known. `spec`: that of `obj`, loaded. `audit`: who changed what, written together with it."""
         old = self._items[obj.key]
+        if audit:
+            self._followed[obj.key] = [*self._followed.get(obj.key, ()), *audit][-FOLLOWED:]
         self._replace(obj.key, Item(obj, spec, old.record))
         self._tell(obj.key, old.obj, obj)
 
@@ -198,7 +203,7 @@ class ObjectTable:
         for one in changes:
             self._replace(one.key, one.after)
         try:
-            await self._store.write(batch)
+            await self._commit(batch)
         except ReconcilerError:
             for one in changes:
                 if one.before is None:
@@ -239,7 +244,7 @@ class ObjectTable:
     async def _write(self, batch: list[Write], before: Mapping[Key, AnyItem], noted: Collection[Key] = ()) -> None:
         """`before`: what the table had; `noted`: of which it had a record that the store has not."""
         try:
-            await self._store.write(batch)
+            await self._commit(batch)
         except ReconcilerError:
             self._noted.update(noted)
             for write in batch:
@@ -251,6 +256,19 @@ class ObjectTable:
             if isinstance(write, PutObject):
                 old = before.get(write.obj.key)
                 self._tell(write.obj.key, old.obj if old else None, write.obj)
+
+    async def _commit(self, batch: Sequence[Write]) -> None:
+        """With every object goes who changed what of it where it was followed."""
+        keys = [
+            write.obj.key if isinstance(write, PutObject) else write.key for write in batch if isinstance(write, PutObject | DropObject)
+        ]
+        audits = {key: self._followed.pop(key) for key in keys if key in self._followed}
+        try:
+            await self._store.write([*batch, *(one for audit in audits.values() for one in audit)])
+        except ReconcilerError:
+            for key, audit in audits.items():
+                self._followed[key] = [*audit, *self._followed.get(key, ())][-FOLLOWED:]
+            raise
 
     def _take_back(self, before: AnyItem, put: StoredObject) -> None:
         """`put` was not written: what it was before is in force again, but for what was followed meanwhile."""

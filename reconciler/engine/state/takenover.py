@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from reconciler.api.meta import Model
 from reconciler.api.parsing import changes_refused, load_spec
+from reconciler.core.keys import short
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Intake
 from reconciler.engine.state.objects import AnyItem
@@ -20,11 +21,11 @@ def taken_over(item: AnyItem, seen: Intake) -> tuple[StoredObject, Model]:
     spec = item.spec if old.spec == seen.spec else load_spec(seen.key.kind, seen.spec, tolerant=True)
     if old.source != seen.source:
         where = old.origin or f"source {old.source}"
-        raise Refused(f"{seen.key} is declared elsewhere", where, "change it there, or delete it there first")
+        raise Refused(f"{short(seen.key)} is declared elsewhere", where, "change it there, or delete it there first")
     if old.uid != seen.uid:
-        raise Refused(f"an earlier {seen.key} is being deleted", f"uid {old.uid}", "wait until it is gone")
+        raise Refused(f"an earlier {short(seen.key)} is being deleted", f"uid {old.uid}", "wait until it is gone")
     if spec is not item.spec and (problems := changes_refused(item.spec, spec)):
-        raise UsageError("; ".join(str(problem) for problem in problems), str(seen.key))
+        raise UsageError("; ".join(str(problem) for problem in problems), short(seen.key))
     changed = replace(
         old,
         spec=old.spec if spec is item.spec else seen.spec,

@@ -10,7 +10,7 @@ from typing import Self
 from reconciler.api.reasons import Reason
 from reconciler.core.keys import Json, Key
 from reconciler.core.keys import task as task_key
-from reconciler.core.profile.rendering import digest
+from reconciler.core.profile.digests import digest
 from reconciler.core.records import FINISHED, TaskRecord
 from reconciler.engine.ports import PutMeta
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from reconciler.core.conversation import compactions, parse
-from reconciler.core.messages import Compaction, Message
+from reconciler.core.conversation import compactions, parse, usages
+from reconciler.core.messages import Compaction, Message, in_order
 from reconciler.core.snapshot.session import Divergence
 from reconciler.engine.ports import AppendSession, Store, Write
 from reconciler.errors import ReconcilerError
@@ -28,6 +28,7 @@ class Transcript:
         self.divergence: Divergence | None = None  # the file and this mirror contradict each other: nothing is appended
         self.header = b""  # the first line, which names the directory that pi works in
         self.messages: tuple[Message, ...] = ()
+        self.usages: tuple[Message, ...] = ()  # what was spent beside them
         self.compactions = 0  # how often it was shortened,
         self.compaction: Compaction | None = None  # and when last
         self.pending: list[bytes] = []
@@ -65,6 +66,13 @@ class Transcript:
         self.size += len(data)
         if found:
             self.messages = (*self.messages, *found)
+        if spent := usages(pending[:consumed], base):
+            self.usages = (*self.usages, *spent)
+
+    @property
+    def costs(self) -> tuple[Message, ...]:
+        """All that was paid for, in the order of the file."""
+        return in_order(self.messages, self.usages)
 
 
 class Transcripts:

@@ -76,6 +76,8 @@ class _Reader:
         first = self._next()
         at = first.start_mark  # type: ignore[attr-defined]
         value = self._value(first, 0)
+        if isinstance(value, str):
+            raise _Unusual  # no document is one text, which is read in one more way
         self._expect(DocumentEndEvent)
         self._expect(StreamEndEvent)
         return Plain(value, Mark(at.line + 1, at.column + 1), self._nulls)

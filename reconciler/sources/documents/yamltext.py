@@ -99,7 +99,9 @@ def load(text: str, patience: Patience | None = None) -> Located:
     if _FAST is not None:
         # What libyaml refuses is read once more by the parser whose messages name the place as people see it, unless that takes too long.
         try:
-            return _build(yaml.parse(text, Loader=_FAST))
+            read = _build(yaml.parse(text, Loader=_FAST))
+            if not isinstance(read.value, str) or len(text) > patience.left:
+                return read  # else all of it is one text, and of a block that is not indented libyaml takes lines for comments
         except yaml.YAMLError as error:
             if len(text) > patience.left:
                 found.stop(_flaw(text, error))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler import paths
-from reconciler.core.keys import Key, as_strings
+from reconciler.core.keys import Key, as_strings, short
 from reconciler.engine.state.declared import Declared
 from reconciler.sources.documents.located import Flaw, Mark
 from reconciler.sources.documents.located import Path as FieldPath
@@ -233,7 +233,7 @@ class Look:
             for one in declared:
                 others = ", ".join(other.place for other in declared if other is not one)
                 mark = one.at(("metadata", "name"))
-                twice = Finding(one.file, mark.line, mark.column, "metadata.name", f"{key} is declared again in {others}; keep one")
+                twice = Finding(one.file, mark.line, mark.column, "metadata.name", f"{short(key)} is declared again in {others}; keep one")
                 self._found(twice, one.source_id)
                 self._flawed.setdefault(key, twice)
         unclear = self._unclear if still else dict.fromkeys(("", *map(self.stack, self._stacks)), "it changed while it was read")

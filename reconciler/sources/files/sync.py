@@ -149,11 +149,9 @@ class FileSync:
         for objects in by_kind.values():
             for start in range(0, len(objects), AT_ONCE):
                 differing = [one for one in objects[start : start + AT_ONCE] if not self._stands(one)]
-                for made in await asyncio.gather(*(self._plan(one, found, drifts, confirmed.get(one.key, {})) for one in differing)):
-                    if isinstance(made, Plan):
-                        plans.append(made)
-                    elif made is not None:
-                        refused.append(made)
+                made = await asyncio.gather(*(self._plan(one, found, drifts, confirmed.get(one.key, {})) for one in differing))
+                plans += [one for one in made if isinstance(one, Plan)]
+                refused += [one for one in made if isinstance(one, Objection)]
                 await asyncio.sleep(0)
         return plans, refused
 
@@ -298,7 +296,9 @@ class FileSync:
         if obj.source not in SOURCES or file == one.origin.rpartition(":")[0] or file in found.read:
             return one
         if obj.source == SOURCE and await asyncio.to_thread(still_in_file, obj):
-            raise Refused(f"{one.key} is declared in another file", obj.origin, "remove it there first, or give this one another name")
+            raise Refused(
+                f"{short(one.key)} is declared in another file", obj.origin, "remove it there first, or give this one another name"
+            )
         return replace(one, succeeds=obj.source)
 
     def _report(self, undeclared: Iterable[Key]) -> None:
@@ -396,5 +396,5 @@ def still_in_file(obj: StoredObject) -> bool:
     declared = in_file(obj)
     if declared is None:
         remedy = "correct the permissions of the file and of the directories above it, or what is wrong in it"
-        raise Refused(f"it can't be told whether a file still declares {obj.key}", obj.origin, remedy)
+        raise Refused(f"it can't be told whether a file still declares {short(obj.key)}", obj.origin, remedy)
     return declared

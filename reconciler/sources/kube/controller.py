@@ -84,7 +84,7 @@ class KubeController:
         say while the engine starts."""
         self._engine = engine
         self.source = KubeSource(self._cluster, engine, self._secrets, self.seen, cluster_uid)
-        self.sink.refused = self.source.refused
+        self.sink.refused, self.source.taken_back = self.source.refused, self.sink.taken_back
         self.sink.attach(
             engine.table, engine.effects, engine.clock.now, lambda slot: engine.restore.open_create(slot), self.source.reconcile
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from reconciler.api.annotations import PREFIX
 from reconciler.api.meta import GROUP
 from reconciler.api.registry import BY_NAME, finalizers_of
 from reconciler.core.keys import Json, JsonValue, Key, as_map, as_strings
@@ -115,3 +116,11 @@ def without_nulls(value: JsonValue) -> JsonValue:
     if isinstance(value, list):
         return [without_nulls(inner) for inner in value]
     return value
+
+
+def around_a_deletion(annotations: Mapping[str, str]) -> tuple[Json, Json]:
+    """Which of these are written before the deletion that they go with, and which after it. A confirmation is one of what is asked for at
+    that moment: seen before the deletion, it would be taken for one of something else. All others say how it is to go."""
+    confirmed = f"{PREFIX}delete-confirmed"
+    before: Json = {name: value for name, value in annotations.items() if name != confirmed}
+    return before, {confirmed: annotations[confirmed]} if confirmed in annotations else {}

@@ -18,7 +18,7 @@ from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Json, Key, SlotOwner, as_map, as_strings
 from reconciler.core.lieutenant.session import session_name
 from reconciler.core.profile import bake, warm
-from reconciler.core.profile.rendering import digest
+from reconciler.core.profile.digests import digest
 from reconciler.core.records import (
     FINISHED,
     NEXT,

@@ -57,6 +57,7 @@ class KubeSink:
         self.refused: dict[Key, tuple[str, str]] = {}
         self.writes = 0
         self.leaving: dict[str, StoredObject] = {}  # their time is over; by uid
+        self.taken_back: dict[str, str] = {}  # by whoever declared them here, and why; by uid
 
     def attach(
         self,
@@ -200,16 +201,19 @@ class KubeSink:
         await self._taken(declared.key)
         return True
 
-    async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str]) -> bool:
+    async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str], why: str) -> bool:
         if obj.source != raw.SOURCE:
             return False
+        before, after = raw.around_a_deletion(annotations)
+        self.taken_back[obj.uid] = why
         try:
-            if annotations:
-                body: Json = {"metadata": {"uid": obj.uid, "annotations": dict(annotations)}}
-                await self._writes.annotate(path_of(obj.key), body)
+            if before:
+                await self._writes.annotate(path_of(obj.key), {"metadata": {"uid": obj.uid, "annotations": before}})
             await self._writes.delete(path_of(obj.key), obj.uid)
+            if after:
+                await self._writes.annotate(path_of(obj.key), {"metadata": {"uid": obj.uid, "annotations": after}})
         except (NotFound, Conflict):
-            pass
+            self.taken_back.pop(obj.uid, None)
         async with self._lock(obj.key):
             await self._read(obj.key)
         await self._taken(obj.key)

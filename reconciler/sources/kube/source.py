@@ -15,7 +15,7 @@ from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.parsing import load_spec
 from reconciler.api.reasons import Reason
 from reconciler.api.vmtree import VMTreeSpec
-from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps
+from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, short
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.state.objects import AnyItem
 from reconciler.engine.view import SourceEngine
@@ -41,6 +41,7 @@ class KubeSource:
         self._cluster, self._engine, self._secrets, self.seen, self._source_id = cluster, engine, secrets, seen, source_id
         self._writes = NumberedWrites(cluster, engine.effects)
         self.refused: dict[Key, tuple[str, str]] = {}
+        self.taken_back: dict[str, str] = {}  # shared with the sink
         self.restored: Counter[str] = Counter()  # by kind: what had a machine, a delivery or a result that the store did not know
         self._deleted: dict[str, None] = {}  # uids, in the order in which they went
         self._going: set[str] = set()  # these said themselves that they go
@@ -61,6 +62,7 @@ class KubeSource:
         if kind == "DELETED":
             self._deleted[raw.uid(obj)] = None
             self._going.discard(raw.uid(obj))
+            self.taken_back.pop(raw.uid(obj), None)
             if len(self._deleted) > REMEMBERED:
                 del self._deleted[next(iter(self._deleted))]
             if known is not None and raw.uid(known) == raw.uid(obj):
@@ -96,7 +98,7 @@ class KubeSource:
         if item is not None and item.obj.source != raw.SOURCE:
             if obj is not None:
                 where = item.obj.origin or f"source {item.obj.source}"
-                self.refused[key] = (Reason.DECLARED_ELSEWHERE, f"{key} is declared elsewhere ({where}); delete it there first")
+                self.refused[key] = (Reason.DECLARED_ELSEWHERE, f"{short(key)} is declared elsewhere ({where}); delete it there first")
             return
         if obj is None:
             self.refused.pop(key, None)
@@ -176,7 +178,7 @@ class KubeSource:
         return obj
 
     async def _intake(self, key: Key, obj: Json, item: AnyItem | None) -> None:
-        seen = raw.intake(key, obj, self._source_id)
+        seen = replace(raw.intake(key, obj, self._source_id), why=self.taken_back.get(raw.uid(obj), ""))
         try:
             if item is None:
                 await self._ingest(key, obj)
