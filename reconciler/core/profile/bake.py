@@ -25,7 +25,6 @@ from reconciler.core.decisions import (
 from reconciler.core.keys import Json, Key, boot_profile, machine
 from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 
-MACHINE = machine("", "").kind
 PREFIX = "profile:"
 """How the names of machines begin that profiles are baked on; what people declare has no such name."""
 
@@ -53,7 +52,7 @@ def is_oven(key: Key) -> bool:
 
 def profile_of(key: Key) -> Key | None:
     """The profile that has this machine; None: it is something else."""
-    if ":" not in key.name or not key.name.startswith((PREFIX, WARM)) or key.kind != MACHINE:
+    if ":" not in key.name or not key.name.startswith((PREFIX, WARM)) or key.kind != machine("", "").kind:
         return None
     return boot_profile(key.namespace, key.name.split(":")[1])
 
