@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.core.keys import Key, SlotOwner
 from reconciler.core.slot.claims import (
+    EPOCH,
     INTENT,
     NODE,
     RETAINED,
@@ -70,6 +71,17 @@ def test_the_claim_a_slot_wants_has_its_uid_and_epoch() -> None:
     assert not claimed_for(OURS, US, SLOT, 4)
     assert not claimed_for(OURS, US, SlotOwner.of(KEY, "uid-2"), 3)
     assert not claimed_for(OURS, THEM, SLOT, 3)
+
+
+@pytest.mark.parametrize("label", sorted(claim_labels(US, NODE_SLOT, 3, VM)))
+@pytest.mark.parametrize("value", ["", "another"])
+def test_a_claim_with_another_word_in_it_is_as_little_the_one_wanted_as_it_is_ours_or_names_the_slot(label: str, value: str) -> None:
+    ours = labelled(vm(), claim_labels(US, NODE_SLOT, 3, VM))
+    changed = labelled(ours, {**ours.labels, label: value})
+    assert claimed_for(ours, US, NODE_SLOT, 3)
+    assert claimed_for(changed, US, NODE_SLOT, 3) is (
+        is_ours(changed, US) and names(changed.labels, NODE_SLOT) and changed.labels[EPOCH] == "3"
+    )
 
 
 def test_birth_labels_are_no_claim_and_the_claim_drops_the_intent() -> None:

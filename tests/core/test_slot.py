@@ -42,7 +42,7 @@ from reconciler.core.plan import is_action
 from reconciler.core.records import BranchRecord, CommitRecord, SlotRecord, SnapshotRecord
 from reconciler.core.slot.branching import ASK_SECONDS, PAUSE
 from reconciler.core.slot.deletion import CONFIRM, effective_deletion
-from reconciler.core.slot.policies import SLOT, plan
+from reconciler.core.slot.policies import ONLY_EMPTY, SLOT, plan
 from reconciler.core.snapshot.branch import Original, Standing
 from reconciler.core.snapshot.origin import Made, Named, Sharing
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Ready, Slot, SnapshotPolicy, SnapshotSeen, Target
@@ -540,6 +540,14 @@ def test_a_create_is_sent_only_for_an_empty_slot_with_nothing_open(slot: Slot) -
         assert slot.desired is DesiredState.RUNNING
         assert not slot.blocked
         assert slot.record.not_before <= slot.now
+
+
+@given(slots())
+def test_what_is_not_asked_about_a_filled_slot_has_no_opinion_on_it(slot: Slot) -> None:
+    assert plan(slot) == (SLOT.evaluate(slot) or Steady())
+    if slot.record.vm_id:
+        assert [policy for policy in ONLY_EMPTY if policy(slot) is not None] == []
+    assert set(SLOT.leaves()) >= ONLY_EMPTY
 
 
 @pytest.mark.guarantee("G-67")

@@ -181,7 +181,7 @@ def test_from_nothing_to_work_done() -> None:
         talk=None,
     )
     assert names(view) == [
-        "Create", "LabelClaim", "GuestClaim", "Install", "StartKeeper", "WriteFiles", "RunStep", "RunVerify", "WriteFiles", "WriteFiles",
+        "Create", "LabelClaim", "GuestClaim", "Install", "StartKeeper", "WriteFiles", "RunStep", "RunVerify", "WriteFiles",
         "StartAgent", "Deliver", "Deliver",
     ]  # fmt: skip
 

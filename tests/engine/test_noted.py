@@ -15,7 +15,7 @@ from reconciler.engine.ports import PutObject, StoredObject, Write
 from reconciler.engine.registry import Registry
 from reconciler.engine.state.changes import ObjectChange
 from reconciler.engine.state.items import parse
-from reconciler.engine.state.objects import ObjectTable, with_record
+from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Conflict, Unreachable
 from reconciler.store.sqlstore import SqlStore, open_store
 
@@ -70,7 +70,7 @@ async def told(tmp_path: Path) -> Told:
 
 
 async def test_it_is_written_with_the_next_write_of_the_object_even_when_that_changes_nothing_else(told: Told) -> None:
-    told.table.note(KEY, with_record(LOADED))
+    told.table.note(KEY, LOADED)
     assert (told.known(), await told.stored(), told.heard) == ("one", "", [])
     assert told.table.unwritten(KEY)
     await told.table.update([(KEY, lambda obj: obj)])
@@ -81,7 +81,7 @@ async def test_it_is_written_with_the_next_write_of_the_object_even_when_that_ch
 
 
 async def test_a_write_that_is_lost_leaves_it_to_the_next_one(told: Told) -> None:
-    told.table.note(KEY, with_record(LOADED))
+    told.table.note(KEY, LOADED)
     told.store.away = True
     with pytest.raises(Unreachable):
         await told.table.update([(KEY, lambda obj: replaced(obj, status={"phase": "Idle"}))])
@@ -96,16 +96,27 @@ async def test_what_another_one_wrote_is_right_and_what_was_noted_is_forgotten(t
     [obj] = await told.store.objects("Lieutenant", KEY.namespace, KEY.name)
     theirs = replaced(obj, version=obj.version + 1, record=LieutenantRecord(loaded=LoadedRecord(process="theirs")).dump())
     await told.store.write([PutObject(theirs, obj.version)])
-    told.table.note(KEY, with_record(LOADED))
+    told.table.note(KEY, LOADED)
     with pytest.raises(Conflict):
         await told.table.update([(KEY, lambda one: one)])
     assert (told.known(), told.table.unwritten(KEY)) == ("theirs", False)
 
 
 async def test_nothing_is_kept_about_what_is_gone(told: Told) -> None:
-    told.table.note(KEY, with_record(LOADED))
-    told.table.note(KEY, with_record(LOADED))
+    told.table.note(KEY, LOADED)
+    told.table.note(KEY, LOADED)
     await told.table.drop(KEY)
     assert not told.table.unwritten(KEY)
-    told.table.note(KEY, with_record(LOADED))
+    told.table.note(KEY, LOADED)
     assert not told.table.unwritten(KEY)
+
+
+async def test_what_is_declared_meanwhile_leaves_it_to_the_next_write(told: Told) -> None:
+    told.table.note(KEY, LOADED)
+    before = told.table.lieutenant(KEY)
+    assert before is not None
+    declared = parse(replaced(before.obj, spec={**before.obj.spec, "role": "y"}, version=2), LieutenantRecord, before)  # type: ignore[arg-type]
+    await told.table.put_in_force([ObjectChange(KEY, before, declared)])  # type: ignore[arg-type]
+    assert (told.known(), await told.stored(), told.table.unwritten(KEY)) == ("one", "", True)
+    await told.table.update([(KEY, lambda obj: obj)])
+    assert (await told.stored(), told.table.unwritten(KEY)) == ("one", False)

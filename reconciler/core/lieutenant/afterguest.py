@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from reconciler.core.decisions import (
@@ -25,7 +26,7 @@ from reconciler.core.decisions import (
     WriteFiles,
 )
 from reconciler.core.lieutenant.aftergovernance import after_remembering, remembered_there, started
-from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
+from reconciler.core.lieutenant.preparation import SECRETS, check_mark, hash_of, marks_of, process_of, step_mark
 from reconciler.core.records import LoadedRecord
 from reconciler.core.snapshot.agent import FORESEEN, Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -39,15 +40,8 @@ def after_guest(lt: LieutenantView, action: GuestAction) -> LieutenantView:
         case WriteFiles(_, mark):
             assert isinstance(lt.rendered, Rendered)
             written = lt.rendered
-            hashes = {
-                "files": written.files_hash,
-                "organs": written.organs_hash,
-                "agent": written.agent_hash,
-                SECRETS: written.secrets_hash,
-                PREPARED: written.profile_hash,
-            }
-            marked = _marked(guest, mark, hashes[mark])
-            marked = _marked(marked, SECRETS, written.secrets_hash) if mark == "files" else marked
+            marked = _marked(guest, {mark: hash_of(written, mark)})
+            marked = _marked(marked, {SECRETS: written.secrets_hash}) if mark == "files" else marked
             return lt.but(guest=marked, edited=()) if mark == "agent" and lt.edited else lt.inside(guest=marked)
         case CorrectClock():
             return lt.inside(guest=_guest(guest, clock_skew=0.0))
@@ -59,12 +53,13 @@ def after_guest(lt: LieutenantView, action: GuestAction) -> LieutenantView:
             return lt.inside(guest=_guest(guest, keeper_alive=True), agent=agent_after(lt, NotStarted()))
         case RunStep(_, name):
             assert isinstance(lt.rendered, Rendered)
-            return lt.inside(guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
+            step = next(s for s in lt.rendered.steps if s.name == name)
+            return lt.inside(guest=_done(guest, lt.rendered, step_mark(step)))
         case RunVerify(_, name):
             assert isinstance(lt.rendered, Rendered)
             check = lt.rendered.check(name)
             assert check is not None
-            return lt.inside(guest=_marked(guest, *check_mark(check)))
+            return lt.inside(guest=_done(guest, lt.rendered, check_mark(check)))
         case ReadBack():
             assert isinstance(lt.agent, Agent)
             assert isinstance(lt.agent.process, Up)
@@ -85,7 +80,7 @@ def after_guest(lt: LieutenantView, action: GuestAction) -> LieutenantView:
                 return lt.but(agent=replaced(lt.agent, process=process))
             return lt
         case StopAgent() | RestAgent():
-            return lt.but(agent=agent_after(lt, NotStarted()), guest=_marked(guest, "agent", ""))
+            return lt.but(agent=agent_after(lt, NotStarted()), guest=_marked(guest, {"agent": ""}))
         case CountCrash(at):
             restart = lt.record.restart.but(crash_at=at)
             return lt.but(record=lt.record.but(slot=lt.slot.record, restart=restart))
@@ -97,9 +92,14 @@ def _guest(guest: object, **changes: object) -> Guest:
     return replaced(guest if isinstance(guest, Guest) else Guest(), **changes)  # type: ignore[arg-type]
 
 
-def _marked(guest: object, name: str, value: str) -> Guest:
+def _marked(guest: object, marks: Mapping[str, str]) -> Guest:
     old = guest if isinstance(guest, Guest) else Guest()
-    return replaced(old, marks={**old.marks, name: value})
+    return replaced(old, marks={**old.marks, **marks})
+
+
+def _done(guest: object, rendered: Rendered, mark: tuple[str, str]) -> Guest:
+    """A step or check went well."""
+    return _marked(guest, marks_of(rendered, guest.marks if isinstance(guest, Guest) else {}, mark))
 
 
 def agent_after(lt: LieutenantView, process: Up | NotStarted) -> Agent:

@@ -32,7 +32,7 @@ def no_work(pools: Iterable[Pool]) -> Held | None:
 
 def note_the_spending(v: SlotPart) -> Decision | None:
     """G-29: how far a budget is used up is told when it changes, and before anything else follows from it."""
-    state = told_state(v.pools)
+    state = told_state(v.pools) if v.pools else "Within"
     if v.slot.observe_only or state == v.lt.record.budget.state:
         return None
     whose = next((pool for pool in v.pools if pool.own and pool.state == state), None)

@@ -64,7 +64,7 @@ def asked(rendered: Rendered) -> str:
 
 def read_the_instructions_again(v: SessionPart) -> Decision | None:
     """G-27: asked for by a person (`retry`), a pi in which something is not as declared is restarted on the same session, when settled."""
-    if running(v.lt) is None or not v.lt.record.config.again or not v.lt.settled or v.lt.active_task:
+    if not v.lt.record.config.again or running(v.lt) is None or not v.lt.settled or v.lt.active_task:
         return None
     found = unapplied(v.lt)
     return StopAgent(v.lt.vm_id, "it was told otherwise than declared") if found is not None and not found.unread else None
@@ -72,8 +72,8 @@ def read_the_instructions_again(v: SessionPart) -> Decision | None:
 
 def put_files_right(v: SessionPart) -> Decision | None:
     """G-27: files that somebody changed are as declared again, and models that pi must know are in its file; when settled."""
-    up = running(v.lt)
-    if up is None or not isinstance(v.lt.guest, Guest) or not v.lt.settled or v.lt.active_task:
+    up = running(v.lt) if v.lt.settled and not v.lt.active_task else None
+    if up is None or not isinstance(v.lt.guest, Guest):
         return None
     _, process, rendered = up
     if same_launch(process.launch_hash, rendered) and (v.edited or v.lt.guest.marks.get("agent") != rendered.agent_hash):

@@ -17,7 +17,7 @@ def differing(memory: Memory | None, v: Basics) -> OnMachine | None:
 
 def save_what_was_written(v: SlotPart) -> Decision | None:
     """G-32: what an agent wrote down to remember is in the store before anything happens to its machine."""
-    there = differing(v.memory, v.lt)
+    there = differing(v.memory, v.lt) if v.memory is not None else None
     if there is None or v.memory is None or v.slot.observe_only:
         return None
     if v.slot.desired is DesiredState.GONE and not v.memory.kept:

@@ -64,6 +64,7 @@ from reconciler.core.snapshot.local import StandbyVM
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, Placed, PreparePart, ReachPart, SessionPart, SlotPart
+from reconciler.core.snapshot.workset import GoesOn
 from reconciler.core.values import replaced
 
 NOTHING_SEEN = StandbyVM({})
@@ -306,6 +307,8 @@ GOVERN: Chain[GovernPart] = Chain(
 
 INSIDE: Chain[LieutenantView] = Chain("Inside its machine", "", (REACH, PREPARE, SESSION, AGENT, GOVERN))
 
+PREPARED: Chain[LieutenantView] = Chain("On its machine, once there is a way in", "", (PREPARE, SESSION, AGENT, GOVERN))
+
 STAGES: Chain[LieutenantView] = Chain(
     "A lieutenant",
     "Its stages, one after the other. When none has an opinion, it is ready.",
@@ -320,16 +323,19 @@ def look_again(view: LieutenantView) -> float:
     return min([*ahead, *([view.now + view.lt.health_period] if view.lt.health_period else [])], default=view.now)
 
 
-def plan(view: LieutenantView, goes_on: bool = False) -> Decision:
+def plan(view: LieutenantView, goes_on: GoesOn = GoesOn.NO) -> Decision:
     """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine. `goes_on`: an act
-    inside its machine has just succeeded, and nothing else changed since the slot had no opinion; that is asked again only when nothing
-    more is to be done inside."""
-    following = INSIDE.evaluate(view) if goes_on else None
+    inside its machine has just succeeded, and nothing else changed since these stages had no opinion; they are asked again only when
+    nothing more is to be done in those that follow."""
+    following = (PREPARED if goes_on is GoesOn.PREPARED else INSIDE).evaluate(view) if goes_on else None
     if is_action(following):
         return following
     if goes_on and view.slot.now < view.now:
         view = replaced(view, slot=replaced(view.slot, now=view.now))
-    decision = SLOT.evaluate(view) or (following if goes_on else INSIDE.evaluate(view)) or Steady(until=look_again(view))
+    decision = SLOT.evaluate(view)
+    if decision is None and goes_on is not GoesOn.INSIDE:
+        decision = (REACH if goes_on else INSIDE).evaluate(view)
+    decision = decision or following or Steady(until=look_again(view))
     if isinstance(decision, Steady) and decision.until is None and view.record.rest.reason:
         decision = Steady(until=due(view))
     if is_rest(decision):

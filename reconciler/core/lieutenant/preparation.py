@@ -3,6 +3,7 @@ is now. Policies of the lieutenant's escalation; pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from reconciler.api.reasons import Reason
@@ -53,21 +54,47 @@ def prepare_the_machine(v: Part) -> Decision | None:
         return Refuse(Reason.BOOT_FAILED, boot.failed)
     if boot.vm_id == v.lt.vm_id and v.lt.now < boot.not_before:
         return Wait(Reason.BOOT_RETRYING, f"{boot.step} failed; trying again", until=boot.not_before)
+    return _left(v.lt.vm_id, rendered, marks) or WriteFiles(v.lt.vm_id, PREPARED)
+
+
+def _left(vm_id: str, rendered: Rendered, marks: Mapping[str, str]) -> WriteFiles | RunStep | RunVerify | None:
+    """What of the profile comes next on a machine with these done-marks, None when all of it is through."""
     if rendered.files and marks.get("files") != rendered.files_hash:
-        return WriteFiles(v.lt.vm_id, "files")
+        return WriteFiles(vm_id, "files")
     if marks.get(SECRETS) != rendered.secrets_hash and any(f.secret for f in rendered.files):
-        return WriteFiles(v.lt.vm_id, SECRETS)  # the files are there, without what came from secrets: they were baked
+        return WriteFiles(vm_id, SECRETS)  # the files are there, without what came from secrets: they were baked
     if rendered.organs_hash and marks.get("organs") != rendered.organs_hash:
-        return WriteFiles(v.lt.vm_id, "organs")
+        return WriteFiles(vm_id, "organs")
     for step in rendered.steps:
         name, value = step_mark(step)
         if marks.get(name) != value:
-            return RunStep(v.lt.vm_id, step.name)
+            return RunStep(vm_id, step.name)
     for check in (*rendered.checks, *rendered.organ_checks):
         name, value = check_mark(check)
         if marks.get(name) != value:
-            return RunVerify(v.lt.vm_id, check.name)
-    return WriteFiles(v.lt.vm_id, PREPARED)
+            return RunVerify(vm_id, check.name)
+    return None
+
+
+def marks_of(rendered: Rendered, marks: Mapping[str, str], done: tuple[str, str]) -> dict[str, str]:
+    """The done-marks that a step or check sets which went well on a machine with those: its own and, when it was the last that was left of
+    the profile, that of the whole. `done`: its own."""
+    name, value = done
+    through = PREPARED not in marks and _left("", rendered, {**marks, name: value}) is None
+    return {name: value, PREPARED: rendered.profile_hash} if through else {name: value}
+
+
+def hash_of(rendered: Rendered, mark: str) -> str:
+    """The value of the done-mark of files of this rendering."""
+    match mark:
+        case "files":
+            return rendered.files_hash
+        case "organs":
+            return rendered.organs_hash
+        case "agent":
+            return rendered.agent_hash
+        case _:
+            return rendered.secrets_hash if mark == SECRETS else rendered.profile_hash
 
 
 # --- a changed profile ------------------------------------------------------------------------------------------------------------

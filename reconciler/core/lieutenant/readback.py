@@ -36,9 +36,10 @@ def unapplied(v: Basics) -> NotApplied | None:
 
 def running(v: Basics) -> tuple[Agent, Up, Rendered] | None:
     """The agent that runs and answers, when it is known what it should be."""
-    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up) and v.agent.process.responsive and isinstance(v.rendered, Rendered):
-        return v.agent, v.agent.process, v.rendered
-    return None
+    agent = v.agent
+    if not isinstance(agent, Agent) or not isinstance(agent.process, Up):
+        return None
+    return (agent, agent.process, v.rendered) if agent.process.responsive and isinstance(v.rendered, Rendered) else None
 
 
 def instructions(process: Up, rendered: Rendered) -> NotApplied | None:

@@ -147,7 +147,7 @@ def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowle
     if record.restart.degraded and record.restart.generation != asked.generation:
         record = record.but(restart=LieutenantRecord().restart)
     record = with_a_changed_cause(record, asked)
-    return Acknowledged(first if record == first else record, tuple(verbs))
+    return Acknowledged(first if record is first or record == first else record, tuple(verbs))
 
 
 def acknowledge_requests(v: SlotPart) -> Decision | None:

@@ -91,7 +91,7 @@ def note_the_wake(v: GovernPart) -> Decision | None:
 
 def note_the_hours(v: SlotPart) -> Decision | None:
     """G-29: while a budget bounds machine hours, it is written down from when to when the machine runs."""
-    if v.slot.observe_only:
+    if v.slot.observe_only or not (v.pools or v.lt.record.spending.vm_id):
         return None
     bounded = any(pool.budget.max_machine_hours is not None for pool in v.pools)
     spending, vm = v.lt.record.spending, v.slot.vm

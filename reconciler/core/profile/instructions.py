@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from reconciler.core.snapshot.agent import Inside
@@ -36,9 +37,14 @@ def inside_of(files: Sequence[Text], role_file: str, directories: Sequence[str],
     project files from. What comes from a secret is not known here, so nothing is expected of it."""
     plain = [file for file in files if file.secret is None]
     prompt = next((sha256(file.content.encode()) for file in plain if file.path == role_file), "")
-    wanted = {posixpath.normpath(posixpath.join(directory, PROJECT_FILE)) for directory in (work_dir, *directories)}
-    at = [(file, posixpath.normpath(posixpath.join(work_dir, file.path))) for file in plain]
+    wanted = {_joined(directory, PROJECT_FILE) for directory in (work_dir, *directories)}
+    at = [(file, _joined(work_dir, file.path)) for file in plain]
     return Inside(prompt, {file.path: sha256(file.content.encode()) for file, path in at if path in wanted})
+
+
+@lru_cache(maxsize=4096)
+def _joined(directory: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(directory, path))
 
 
 def differing(expected: Inside, told: Inside) -> tuple[str, ...]:

@@ -31,25 +31,25 @@ class Owner:
 def birth_labels(owner: Owner, slot: SlotOwner, epoch: int, token: str) -> dict[str, str]:
     """What a fresh VM carries from birth, where the platform takes labels at birth. Not yet a claim: it names no VM id. The slot of a
     node is named too; an object's own slot has no such label, so claims of earlier releases are the same."""
-    key = slot.object
-    return {
-        FLEET: owner.fleet,
-        INSTALLATION: owner.installation,
-        KIND: key.kind,
-        NAMESPACE: key.namespace,
-        NAME: key.name,
-        **({NODE: slot.node} if slot.node else {}),
-        UID: slot.uid,
-        EPOCH: str(epoch),
-        INTENT: token,
-    }
+    labels = _whose(owner, slot, epoch)
+    labels[INTENT] = token
+    return labels
 
 
 def claim_labels(owner: Owner, slot: SlotOwner, epoch: int, vm_id: str) -> dict[str, str]:
     """A claim, valid only on the VM that it names."""
-    labels = birth_labels(owner, slot, epoch, "")
-    del labels[INTENT]
-    return {**labels, VM_ID: vm_id}
+    labels = _whose(owner, slot, epoch)
+    labels[VM_ID] = vm_id
+    return labels
+
+
+def _whose(owner: Owner, slot: SlotOwner, epoch: int) -> dict[str, str]:
+    kind, namespace, name = slot.key.object
+    labels = {FLEET: owner.fleet, INSTALLATION: owner.installation, KIND: kind, NAMESPACE: namespace, NAME: name}
+    if slot.key.node:
+        labels[NODE] = slot.key.node
+    labels[UID], labels[EPOCH] = slot.uid, str(epoch)
+    return labels
 
 
 def claim_over(labels: Mapping[str, str], owner: Owner, slot: SlotOwner, epoch: int, vm_id: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.task import TaskSpec
@@ -32,6 +33,14 @@ class TaskFacts:
     retry: str = ""
 
 
+class GoesOn(IntEnum):
+    """What need not be asked of a lieutenant, since it had no opinion right before, and nothing that it goes by has changed since."""
+
+    NO = 0  # nothing
+    INSIDE = 1  # the slot
+    PREPARED = 2  # the slot, and the way into its machine
+
+
 @dataclass(frozen=True)
 class WorkSet:
     """`key`: of the lieutenant; `lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for;
@@ -49,4 +58,4 @@ class WorkSet:
     observed_at: float = 0.0
     no_work: Held | None = None
     prices: Prices = DEFAULT_PRICES
-    goes_on: bool = False
+    goes_on: GoesOn = GoesOn.NO

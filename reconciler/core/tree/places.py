@@ -74,8 +74,7 @@ def newly_suspended(before: Model, after: Model) -> list[str]:
 
 def tree_of_machine(key: Key) -> Key | None:
     """The tree of a machine without an agent; None: it is something else, for what people declare has no slash in its name."""
-    tree, slash, _ = key.name.partition("/")
-    return vm_tree(key.namespace, tree) if slash else None
+    return vm_tree(key.namespace, key.name.partition("/")[0]) if "/" in key.name else None
 
 
 def place_of_machine(key: Key) -> str:

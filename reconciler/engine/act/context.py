@@ -47,7 +47,7 @@ class ActContext:
 
     def note(self, item: LieutenantItem, record: Record) -> None:
         """Keep a record of what can be looked up again: it is written with the next write of the object, with its status at the latest."""
-        self.table.note(item.key, with_record(record))
+        self.table.note(item.key, record)
 
     def current(self, item: LieutenantItem) -> LieutenantRecord:
         """The record as it is now (an act may have written meanwhile)."""

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
 from reconciler.core.decisions import ReadBack, RunStep, RunVerify
 from reconciler.core.keys import Json
-from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, expected_skills, process_of, step_mark
+from reconciler.core.lieutenant.preparation import (
+    PREPARED,
+    SECRETS,
+    check_mark,
+    expected_skills,
+    hash_of,
+    marks_of,
+    process_of,
+    step_mark,
+)
 from reconciler.core.profile.organs import ORGANS, pieces
 from reconciler.core.records import BootRecord, LoadedRecord, StepRecord
 from reconciler.core.slot.marks import sealed
-from reconciler.core.snapshot.agent import Agent, Up
+from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile
@@ -82,20 +92,21 @@ class BootActs:
         """Files, then the done-mark that says which files."""
         assert isinstance(view.rendered, Rendered)
         rendered = view.rendered
-        values = {
-            "files": rendered.files_hash,
-            "organs": rendered.organs_hash,
-            "agent": rendered.agent_hash,
-            SECRETS: rendered.secrets_hash,
-            PREPARED: rendered.profile_hash,
-        }
-        marks = {mark: values[mark]}
+        marks = {mark: hash_of(rendered, mark)}
         if mark == "files" and any(f.secret for f in rendered.files):
             marks[SECRETS] = rendered.secrets_hash
+        await self.written(item, view, self.files_of(item, rendered, mark), marks)
+        self.tell(item, view, marks)
+
+    async def written(self, item: LieutenantItem, view: LieutenantView, files: list[GuestFile], marks: Mapping[str, str]) -> None:
+        """These files, and then these done-marks."""
         at, slot = machine_at(item, view), self.t.current(item).slot
-        written = {name: sealed(value, at.id, slot) for name, value in marks.items()}
-        await self.t.agents.write_files(at, self.files_of(item, rendered, mark), rendered.work_dir, written)
-        if mark == PREPARED:
+        told = {name: sealed(value, at.id, slot) for name, value in marks.items()}
+        await self.t.agents.write_files(at, files, view_dir(view), told)
+
+    def tell(self, item: LieutenantItem, view: LieutenantView, marks: Mapping[str, str]) -> None:
+        """That the machine is prepared, when it is with these marks."""
+        if PREPARED in marks:
             self.t.recorder.note(item.key, item.uid, Reason.PREPARED_MACHINE, where(place_at(item, view)))
 
     async def write(self, item: LieutenantItem, view: LieutenantView, rendered: Rendered, files: list[GuestFile]) -> None:
@@ -157,7 +168,11 @@ class BootActs:
         boot = with_step(boot_of(view, self.t.current(item).boot), record)
         what = f"{record.kind.lower()} {record.name}" if record.kind in ("Step", "Verify") else record.name
         if not problem:
-            await self.mark(item, view, *mark)
+            marks = marks_of(view.rendered, view.guest.marks if isinstance(view.guest, Guest) else {}, mark)
+            if PREPARED in marks:
+                await self.written(item, view, [], marks)
+            else:
+                await self.mark(item, view, *mark)
             cleared = boot.but(step="", tries=0, not_before=0.0) if boot.step == what else boot
             well = self.t.current(item).but(boot=cleared)
             told = Reason.STEP_DONE, f"{what} in {result.duration:.1f} s"
@@ -166,6 +181,7 @@ class BootActs:
             else:  # the done-mark says that it is through, whatever becomes of us
                 self.t.note(item, well)
                 self.t.recorder.note(item.key, item.uid, *told)
+            self.tell(item, view, marks)
             return True
         tries = boot.tries + 1 if boot.step == what else 1
         message = self.t.redact(f"{what}: {problem}")

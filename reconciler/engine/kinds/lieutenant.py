@@ -15,6 +15,7 @@ from reconciler.core.decisions import (
     LabelClaim,
     LocalAction,
     MirrorSession,
+    ReadBack,
     ReplacementAction,
     RunStep,
     RunVerify,
@@ -24,6 +25,7 @@ from reconciler.core.decisions import (
     TakeSnapshot,
     TakeWarm,
     TaskAction,
+    WriteFiles,
 )
 from reconciler.core.keys import Key, as_map, boot_profile, lieutenant, source_key, task
 from reconciler.core.lasterror import LastError
@@ -35,7 +37,7 @@ from reconciler.core.records import ACTIVE
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.vm import Seen, Vm, VmState
-from reconciler.core.snapshot.workset import WorkSet
+from reconciler.core.snapshot.workset import GoesOn, WorkSet
 from reconciler.core.task.status import task_status
 from reconciler.core.tree.places import MACHINE
 from reconciler.core.values import replaced
@@ -63,6 +65,9 @@ PROFILE_NAME = boot_profile("", "").kind
 
 ON_ITS_MACHINE: TypeAlias = GuestAction | LabelClaim
 """After these only its machine is looked at again."""
+
+ON_THE_WAY_NO_MORE: TypeAlias = WriteFiles | RunStep | RunVerify | ReadBack
+"""These change nothing by which the way into its machine goes."""
 
 KNOWN_SECONDS = 2.0
 """What was observed so long ago is observed again before anything else is decided."""
@@ -184,7 +189,8 @@ class LieutenantKind(Kind[WorkSet]):
         item, lt = self._table.lieutenant(snapshot.key), snapshot.lieutenant
         if item is None or lt is None or not self._goes_on(snapshot, item, self.t.clock.now()) or self._asked(lt, item):
             return None
-        self.follow(snapshot.key)
+        if isinstance(action, LabelClaim):
+            self.follow(snapshot.key)  # from here on it is a machine of ours
         observed = await self._gatherer.slots.observe_vm(LieutenantSlot(item))
         if not isinstance(observed, Vm) or item is not self._table.lieutenant(snapshot.key):
             return None
@@ -203,7 +209,9 @@ class LieutenantKind(Kind[WorkSet]):
             made = replaced(lt.slot, record=slot, now=now, vm=Seen(VmState.BOOTING, claimed=False), original=None)
             lt = lt.but(record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
             return replaced(snapshot, now=now, lieutenant=lt) if slot.vm_id else None
-        goes_on = isinstance(action, GuestAction) and alone(lt)
+        goes_on = GoesOn.NO
+        if isinstance(action, GuestAction) and alone(lt):
+            goes_on = GoesOn.PREPARED if isinstance(action, ON_THE_WAY_NO_MORE) else GoesOn.INSIDE
         if goes_on and item.record is lt.record:
             lt = lt.inside(now=now)  # the slot's time is taken when it is asked
         else:

@@ -56,6 +56,7 @@ class Fleet:
         self._changed: dict[str, float] = {}
         self._sightings: dict[str, Sighting] = {}
         self._shown: dict[str, Vm | None] = {}
+        self._with_labels: dict[str, tuple[Vm, Vm, Vm]] = {}
         self._flight: asyncio.Task[VmList] | None = None
         self._flight_begun = 0.0
         self._next_list = 0.0
@@ -110,6 +111,7 @@ class Fleet:
             self._dates.append((fresh.server_time - fresh.ended, fresh.server_time + 1.0 - fresh.begun))
         for vm_id in [vm_id for vm_id, (at, _) in self._told.items() if at <= fresh.begun and vm_id in fresh.vms]:
             del self._told[vm_id]
+            self._with_labels.pop(vm_id, None)
         at_work = self._clock.now()
         for listener in self.on_list:
             listener(before, fresh)
@@ -225,7 +227,12 @@ class Fleet:
     def _listed(self, vm_id: str, fresh: VmList) -> Vm | None:
         """The row of this list, with the labels that the platform took since."""
         vm, told = fresh.vms.get(vm_id), self._told.get(vm_id)
-        return replaced(vm, labels=told[1].labels) if vm is not None and told is not None and told[0] > fresh.begun else vm
+        if vm is None or told is None or told[0] <= fresh.begun or vm.labels == told[1].labels:
+            return vm
+        known = self._with_labels.get(vm_id)
+        if known is None or known[0] is not vm or known[1] is not told[1]:
+            known = self._with_labels[vm_id] = vm, told[1], replaced(vm, labels=told[1].labels)
+        return known[2]
 
     async def _absence(self, vm_id: str, fresh: VmList) -> Absent | Unknown:
         """Proof: two lists without it, the first begun a settle window after it was last seen, and its own status."""
@@ -259,5 +266,5 @@ class Fleet:
 
     def forget(self, vm_id: str) -> None:
         self._confirmed.discard(vm_id)
-        for known in (self._told, self._changed, self._sightings, self._shown):
+        for known in (self._told, self._changed, self._sightings, self._shown, self._with_labels):
             known.pop(vm_id, None)

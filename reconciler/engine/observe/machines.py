@@ -117,13 +117,13 @@ class Machines:
     ) -> tuple[Guest | Unknown | None, Agent | Unknown | None]:
         """Guest and agent of a running, claimed machine, or of this host; what can't be read is Unknown. Without a transcript
         no conversation is read there."""
-        slot = item.record.slot
+        slot, at = item.record.slot, place.id
         if not self.usable(item, observed, place):
-            self.observe_again(place.id)
+            self.observe_again(at)
             self.comparison.forget(place)
             return None, None
-        cached = self._guests.get(place.id)
-        fresh = self.clock.now() < self._looked.get(place.id, 0.0) + LOOK_EVERY
+        cached = self._guests.get(at)
+        fresh = self.clock.now() < self._looked.get(at, 0.0) + LOOK_EVERY
         if cached is not None and cached.keeper_alive and fresh:
             agent = await self.ask_keeper(item, place, transcript)
             if not isinstance(agent, Unknown):
@@ -131,13 +131,13 @@ class Machines:
         try:
             guest = await self.agents.inspect(place)
         except (GuestUnreachable, GuestFailed) as error:
-            self.observe_again(place.id)
+            self.observe_again(at)
             return Unknown(str(error)), Unknown(str(error))
-        guest = replaced(guest, marks=valid(guest.marks, place.id, slot))
-        self._guests[place.id] = guest
-        self._edited.pop(place.id, None)
-        self._looked[place.id] = self.clock.now()
-        expected = claims.claim_file(self.owner, item.slot_owner, slot.epoch, place.id)
+        guest = replaced(guest, marks=valid(guest.marks, at, slot))
+        self._guests[at] = guest
+        self._edited.pop(at, None)
+        self._looked[at] = self.clock.now()
+        expected = claims.claim_file(self.owner, item.slot_owner, slot.epoch, at)
         if not guest.keeper_alive or dict(guest.claim or {}) != expected:
             return guest, None
         return guest, await self.ask_keeper(item, place, transcript)
@@ -223,7 +223,7 @@ class Machines:
     ) -> dict[Key, Verdict]:
         """What became of the command sent last, for tasks that are being delivered and not seen yet."""
         found: dict[Key, Verdict] = {}
-        if talk is None or not isinstance(agent, Agent):
+        if not tasks or talk is None or not isinstance(agent, Agent):
             return found
         machine = machine_of(item)
         for task in tasks:

@@ -18,21 +18,26 @@ from reconciler.engine.state.objects import LieutenantItem
 def idle_of(item: LieutenantItem, agent: Agent | Unknown | None, facts: Iterable[TaskFacts], busy: bool, now: float) -> Idle:
     """`busy`: something else is done with its machine, such as that a copy of it is made."""
     spec, record, facts = item.spec.idle, item.record, tuple(facts)
-    waiting = sorted(
-        entry.name for entry in (place(one, now) for one in facts) if entry.phase == "Pending" and entry.runnable and not entry.steer
-    )
+    wanted, sent, ended, done = _of_tasks(facts, now) if facts else ("", False, 0.0, False)
     up = isinstance(agent, Agent) and isinstance(agent.process, Up) and agent.process.responsive and not agent.process.busy
-    sent = any(one.record.sent for one in facts)
     quiet = up and not busy and not sent
-    since = max((record.spending.at, record.rest.woken_at, item.obj.created_at, *(one.record.finished_at for one in facts)))
     return Idle(
         running=item.spec.mode is Mode.RUNNING and not item.deleting and tree_of_machine(item.key) is None,
         after=spec.suspend_after_seconds,
-        since=since if quiet else None,
-        wanted=f"task/{waiting[0]}" if waiting else "",
+        since=max(record.spending.at, record.rest.woken_at, item.obj.created_at, ended) if quiet else None,
+        wanted=wanted,
         wake_on_task=spec.wake_on_task,
         post_task=spec.post_task,
-        done=bool(facts) and all(one.record.finished for one in facts),
+        done=done,
         sent=sent,
         may_go=item.obj.source in ("api", "kube") and not item.obj.annotations.get(PROTECTION),
     )
+
+
+def _of_tasks(facts: tuple[TaskFacts, ...], now: float) -> tuple[str, bool, float, bool]:
+    """The one that could be sent now, '' for none; whether one is with the agent; when the last one ended; whether all have."""
+    waiting = sorted(
+        entry.name for entry in (place(one, now) for one in facts) if entry.phase == "Pending" and entry.runnable and not entry.steer
+    )
+    sent, done = any(one.record.sent for one in facts), all(one.record.finished for one in facts)
+    return f"task/{waiting[0]}" if waiting else "", sent, max(one.record.finished_at for one in facts), done

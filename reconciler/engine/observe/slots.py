@@ -178,7 +178,7 @@ class Slots:
         slot, record = item.record, item.record.snapshot
         intent = self.journal.of(item.owner, COMMIT)
         on_its_way = intent is not None or bool(record.commit_id and not record.verified)
-        if not on_its_way and not to_be_counted(item.declared.snapshots, slot, self.settings.settle_seconds, now):
+        if not on_its_way and not (slot.commits and to_be_counted(item.declared.snapshots, slot, self.settings.settle_seconds, now)):
             return SnapshotSeen()
         begun = self.clock.now()
         try:

@@ -75,6 +75,9 @@ class Trees:
 
     def membership(self, key: Key) -> Membership | None:
         """The tree that declares this object; None: it belongs to none."""
+        item = self._table.get(key)
+        if item is not None and not item.obj.labels and "/" not in key.name and not isinstance(item.spec, VMTreeSpec):
+            return None  # it says of no tree that it is of it
         tree = self._table.get(self.tree_of(key) or key)
         if tree is None or not isinstance(tree.spec, VMTreeSpec) or not isinstance(tree.record, TreeRecord):
             return None

@@ -23,14 +23,15 @@ from reconciler.core.snapshot.agent import Agent, Verdict
 from reconciler.core.snapshot.lieutenant import LieutenantView, whereabouts
 from reconciler.core.snapshot.local import LocalPlacement
 from reconciler.core.snapshot.machine import CommitSource, VmSource
+from reconciler.core.snapshot.memory import Memory
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.requests import AnnotationRequests
-from reconciler.core.snapshot.slot import DesiredState, Held
+from reconciler.core.snapshot.slot import DesiredState, Held, Slot
 from reconciler.core.snapshot.stages import Basics
 from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
-from reconciler.core.snapshot.workset import TaskFacts, WorkSet
+from reconciler.core.snapshot.workset import GoesOn, TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
 from reconciler.core.values import replaced
 from reconciler.engine.credentials import Credentials
@@ -175,7 +176,7 @@ class Gatherer:
             memory=await remembered(self.memories, item),
         )
         observed_at = WorkSet(key, now, (), view, item.spec, None, item.obj.deleted_at, now, prices=self.settings.prices)
-        return self.with_inside(observed_at, view, item, tasks, inside, now)
+        return self.with_inside(observed_at, view, item, tasks, inside, now, seen, view.memory)
 
     async def inside_again(self, before: WorkSet, item: LieutenantItem, observed: Vm, goes_on: bool = False) -> WorkSet | None:
         """The same once an act has changed its machine and nothing else: that is looked into afresh, the rest stays what it was. None where
@@ -201,25 +202,44 @@ class Gatherer:
             vanished=self.slots.vanished(record.slot),
         )
         memory = await remembered(self.memories, item)
-        then = self.with_inside(before, lt.but(record=record, slot=seen, memory=memory), item, tasks, inside, now)
+        then = self.with_inside(before, lt, item, tasks, inside, now, seen, memory)
         if goes_on and then.lieutenant is not None and slot_is_as_before(lt, then.lieutenant):
-            return replaced(then, goes_on=True)
+            return replaced(then, goes_on=GoesOn.INSIDE)
         return then
 
     def with_inside(
-        self, work: WorkSet, view: LieutenantView, item: LieutenantItem, tasks: list[TaskItem], inside: Inside, now: float
+        self,
+        work: WorkSet,
+        view: LieutenantView,
+        item: LieutenantItem,
+        tasks: list[TaskItem],
+        inside: Inside,
+        now: float,
+        slot: Slot,
+        memory: Memory | None,
     ) -> WorkSet:
-        """The snapshot with what was read on its machine, and all that follows from that."""
+        """The snapshot with what was read on its machine, of the slot that it is in and of its memory, and all that follows from that."""
         agent, transcript, place = inside.agent, inside.transcript, place_of(item)
         facts = tuple(self.facts(task, inside.verdicts.get(task.key)) for task in tasks)
         engaged = bool(view.copies.wanted or item.record.stand.vm_id or item.record.replacement.state or item.record.restoring)
         idle = idle_of(item, agent, facts, engaged, now)
         made, fallback, due = self.providers.in_use(item, view.rendered, agent, idle, now)
         sent = any(task.record.sent for task in tasks)
-        basics = replaced(view.lt, rendered=made, guest=inside.guest, agent=agent, active_task=sent, now=now)
+        basics = replaced(
+            view.lt,
+            record=item.record,
+            rendered=made,
+            vm_id=whereabouts(item.record, slot, view.local),
+            guest=inside.guest,
+            agent=agent,
+            active_task=sent,
+            now=now,
+        )
         view = replaced(
             view,
             lt=basics,
+            slot=slot,
+            memory=memory,
             claim=claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id),
             pools=self.budgets.pools(item, now),
             idle=idle,
@@ -237,7 +257,7 @@ class Gatherer:
             mute_since=self.machines.mute_since(place.id, agent, now),
         )
         no_work = self.no_work(item, now) if tasks else None
-        return replaced(work, now=now, tasks=facts, lieutenant=view, talk=inside.talk, no_work=no_work, goes_on=False)
+        return replaced(work, now=now, tasks=facts, lieutenant=view, talk=inside.talk, no_work=no_work, goes_on=GoesOn.NO)
 
     def no_work(self, item: LieutenantItem, now: float) -> Held | None:
         """Why no task may be sent to this agent now, when it has none: a limit, a budget, or the fleet is halted."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
@@ -18,6 +17,7 @@ from reconciler.core.values import replaced
 from reconciler.engine.ports import AddAudit, DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
 from reconciler.engine.state.changes import ObjectChange
+from reconciler.engine.state.indexes import noted_by
 from reconciler.engine.state.items import AnyItem as AnyItem
 from reconciler.engine.state.items import Item as Item
 from reconciler.engine.state.items import LieutenantItem as LieutenantItem
@@ -31,9 +31,6 @@ from reconciler.engine.state.newrecord import with_record as with_record
 from reconciler.engine.state.prunes import PruneBook
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
-
-N = TypeVar("N")
-
 
 FOLLOWED = 100
 """Changes of one object in its cluster that are remembered until the store takes it."""
@@ -57,7 +54,7 @@ class ObjectTable:
         self._adopters: dict[str, dict[Key, None]] = {}
         self._forks: dict[Key, dict[Key, None]] = {}
         self._deleting: set[Key] = set()
-        self._noted: dict[Key, StoredObject] = {}
+        self._noted: set[Key] = set()
         self._followed: dict[Key, list[AddAudit]] = {}
         self.broken: dict[Key, str] = {}
         self.flawed: Mapping[Key, str] = {}
@@ -152,29 +149,33 @@ class ObjectTable:
         store moved on (the rows are read again), or what the store says when it can't be written."""
         puts: list[Write] = []
         before: dict[Key, AnyItem] = {}
-        noted: dict[Key, StoredObject] = {}
+        noted: set[Key] = set()
         for key, change in changes:
             item = self._items.get(key)
             if item is None:
                 continue
-            changed = change(item.obj)
-            if (changed is item.obj or changed == item.obj) and key not in self._noted:
+            known = item.obj
+            if key in self._noted:
+                known = replaced(known, record=item.record.dump())
+                noted.add(key)
+                self._noted.discard(key)
+            changed = change(known)
+            if (changed is item.obj or changed == item.obj) and key not in noted:
                 continue
             before.setdefault(key, item)
-            if (stored := self._noted.pop(key, None)) is not None:
-                noted[key] = stored
             obj = replaced(changed, version=item.obj.version + 1)
-            self._take(obj, change.record if isinstance(change, NewRecord) else None)
+            self._take(obj, change.record if isinstance(change, NewRecord) else item.record if changed.record is known.record else None)
             puts.append(PutObject(obj, item.obj.version))
         if puts or more:
             await self._write([*puts, *more], before, noted)
 
-    def note(self, key: Key, change: Callable[[StoredObject], StoredObject]) -> None:
-        """Change an object by what can be had again: in force at once, in the store with the next write of this object (`unwritten`)."""
+    def note(self, key: Key, record: Record) -> None:
+        """Another record, of what can be had again: in force at once, in the store with the next write of this object (`unwritten`)."""
         item = self._items.get(key)
-        if item is not None and (changed := change(item.obj)) != item.obj:
-            self._noted.setdefault(key, item.obj)
-            self._take(changed, change.record if isinstance(change, NewRecord) else None)
+        if item is not None and record is not item.record:
+            self._noted.add(key)
+            self._index(item, noted := Item(item.obj, item.spec, record))
+            self._items[key] = noted
 
     def unwritten(self, key: Key) -> bool:
         """Something was noted of it that is not in the store yet."""
@@ -198,23 +199,23 @@ class ObjectTable:
         batch = [*(write for one in changes for write in one.writes()), *more]
         if not batch:
             return
-        noted = {one.key: self._noted.pop(one.key) for one in changes if one.key in self._noted}
+        noted = {one.key for one in changes if one.key in self._noted}
         for one in changes:
             self._replace(one.key, one.after)
         try:
             await self._commit(batch)
         except ReconcilerError:
-            self._noted |= noted
             for one in changes:
                 if one.before is None:
                     self._replace(one.key, None)
                 else:
-                    self._take_back(one.before.obj, (one.after or one.before).obj)
+                    self._take_back(one.before, (one.after or one.before).obj)
+            self._noted |= noted
             await self._read_again([one.key for one in changes])
             raise
         for one in changes:
             for before, after in one.steps():
-                self._tell(one.key, noted.get(one.key, before) if before is not None else None, after)
+                self._tell(one.key, before, after)
 
     async def drop(self, key: Key, *more: Write) -> None:
         """Remove an object for good."""
@@ -222,7 +223,7 @@ class ObjectTable:
         if item is None:
             return
         try:
-            await self._write([DropObject(key, item.uid), *more], {}, {})
+            await self._write([DropObject(key, item.uid), *more], {})
         except ReconcilerError:
             await self._read_again([key])
             raise
@@ -240,21 +241,21 @@ class ObjectTable:
         await (self.drop(key, *writes, *more) if key in self._items else self.update([], *writes, *more))
         self.tombstones.pop(key, None)
 
-    async def _write(self, batch: list[Write], before: dict[Key, AnyItem], noted: Mapping[Key, StoredObject]) -> None:
-        """`before`: what the table had, `noted`: what the store had where that was something else."""
+    async def _write(self, batch: list[Write], before: Mapping[Key, AnyItem], noted: Collection[Key] = ()) -> None:
+        """`before`: what the table had; `noted`: of which it had a record that the store has not."""
         try:
             await self._commit(batch)
         except ReconcilerError:
-            self._noted |= noted
+            self._noted.update(noted)
             for write in batch:
                 if isinstance(write, PutObject) and (old := before.get(write.obj.key)) is not None:
-                    self._take_back(old.obj, write.obj)
+                    self._take_back(old, write.obj)
             await self._read_again(list(before))
             raise
         for write in batch:
             if isinstance(write, PutObject):
                 old = before.get(write.obj.key)
-                self._tell(write.obj.key, noted.get(write.obj.key) or (old.obj if old else None), write.obj)
+                self._tell(write.obj.key, old.obj if old else None, write.obj)
 
     async def _commit(self, batch: Sequence[Write]) -> None:
         """With every object goes who changed what of it where it was followed."""
@@ -269,13 +270,13 @@ class ObjectTable:
                 self._followed[key] = [*audit, *self._followed.get(key, ())][-FOLLOWED:]
             raise
 
-    def _take_back(self, old: StoredObject, put: StoredObject) -> None:
+    def _take_back(self, before: AnyItem, put: StoredObject) -> None:
         """`put` was not written: what it was before is in force again, but for what was followed meanwhile."""
-        now = self._items.get(put.key)
+        now, old = self._items.get(put.key), before.obj
         if now is not None and now.obj is not put:
             obj = now.obj
             old = replaced(old, spec=obj.spec, labels=obj.labels, annotations=obj.annotations, generation=obj.generation)
-        self._take(old)
+        self._take(old, before.record)
 
     def _tell(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
         self.revision += 1
@@ -296,7 +297,7 @@ class ObjectTable:
                 self._tell(key, known.obj, None)
             for obj in found:
                 if known is None or obj.version != known.obj.version:
-                    self._noted.pop(key, None)
+                    self._noted.discard(key)
                     self._take(obj)
                     self._tell(key, None, obj)
 
@@ -315,10 +316,11 @@ class ObjectTable:
 
     def _replace(self, key: Key, item: AnyItem | None) -> None:
         self.broken.pop(key, None)
-        self._index(self._items.get(key), item)
+        self._index(old := self._items.get(key), item)
+        if item is None or old is None or item.uid != old.uid:
+            self._noted.discard(key)
         if item is None:
             self._items.pop(key, None)
-            self._noted.pop(key, None)
         else:
             self._items[key] = item
 
@@ -333,12 +335,12 @@ class ObjectTable:
             (self._deleting.add if add and item.deleting else self._deleting.discard)(item.key)
             if isinstance(item.spec, LieutenantSpec):
                 if item.spec.adopt is not None:
-                    _note(self._adopters, item.spec.adopt.vm_id, item.key, add)
+                    noted_by(self._adopters, item.spec.adopt.vm_id, item.key, add)
                 if item.spec.fork is not None:
-                    _note(self._forks, source_key(item.key.namespace, plain(item.spec.fork.from_)), item.key, add)
+                    noted_by(self._forks, source_key(item.key.namespace, plain(item.spec.fork.from_)), item.key, add)
             elif isinstance(item.spec, TaskSpec):
                 for ref in item.spec.after:
-                    _note(self._dependents, task_key(item.key.namespace, ref.name), item.key, add)
+                    noted_by(self._dependents, task_key(item.key.namespace, ref.name), item.key, add)
                 work_set = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
                 if add:
                     work_set[item.key] = item  # type: ignore[assignment]
@@ -368,17 +370,6 @@ class ObjectTable:
         for key in changed:
             for listener in tuple(self.on_flawed):
                 listener(key)
-
-
-def _note(index: dict[N, dict[Key, None]], of: N, key: Key, add: bool) -> None:
-    """Ordered, so that a run can be repeated; nothing is kept about what nobody refers to."""
-    if add:
-        index.setdefault(of, {})[key] = None
-        return
-    known = index.get(of, {})
-    known.pop(key, None)
-    if not known:
-        index.pop(of, None)
 
 
 def lieutenant_of(task: Key, spec: TaskSpec) -> Key:
