@@ -196,7 +196,7 @@ async def httpx2_transport(url: str) -> AsyncIterator[Send]:
 async def own_transport(url: str) -> AsyncIterator[Send]:
     """The transport that `VersClient` sends with, used as it does."""
     base, prefix = httpx2.URL(url), httpx2.URL(url).raw_path.decode()
-    async with OwnTransport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), CONCURRENCY, 4.0, 10.0) as transport:
+    async with OwnTransport(lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), CONCURRENCY, 4.0, 10.0) as transport:
 
         async def send(method: str, path: str, body: bytes) -> bytes:
             target = {"target": (prefix + path).encode()}

@@ -117,6 +117,7 @@ def named_fields() -> Iterator[str]:
         "nodes[].name",
         "model.id",
         "fallbacks[].id",
+        "factsModel.id",
         "providers[].name",
         "approvals[].id",
         ".key",

@@ -43,7 +43,12 @@ LIEUTENANT: Mapping[str, Any] = {
         {"name": "D", "valueFrom": {"file": {"path": "/run/token"}}},
     ],
     "queue": {"maxPending": 7},
-    "memory": {"scopes": ["Global"], "maxLines": 60},
+    "memory": {
+        "scopes": ["Global"],
+        "maxLines": 60,
+        "extractFacts": True,
+        "factsModel": {"provider": "other", "id": "m"},
+    },
     "limits": {
         "taskTimeoutSeconds": 61, "noProgressSeconds": 62, "toolProgress": "Work", "firstArtifactSeconds": 63, "steerLandSeconds": 64,
         "maxTurns": 65,

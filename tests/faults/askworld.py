@@ -7,7 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 
-from reconciler.core.snapshot.agent import Question, Refusals
+from reconciler.core.snapshot.agent import Question, Refusal, Refusals
 from tests.world import Machine, Pi, World
 
 RULE = "bash(git push*)"
@@ -51,7 +51,7 @@ class AskWorld(World):
                     self.allowed.append(command)
                     return ""
                 self.denied.append((command, answer[2]))
-                pi.refused = Refusals((*pi.refused.told, (len(pi.refused.told) + 1, f"call bash({command})")))
+                pi.refused = Refusals((*pi.refused.told, Refusal(len(pi.refused.told) + 1, "call", f"bash({command})")))
                 return f"Denied by a person: {answer[2]}"
         pi.asks = [ask for ask in pi.asks if ask.id != name]
         self.timed_out.append(command)

@@ -64,6 +64,7 @@ UNSUPERVISED = {
     ("engine/supervision.py", "start"): "the supervisor itself",
     ("engine/supervision.py", "once"): "the supervisor itself",
     ("engine/observe/fleet.py", "list_since"): "one list; everybody who asked waits for it and is told",
+    ("engine/meanwhile.py", "_begin"): "awaited, or ended, by the act that it is told of, which fails where it failed",
     ("sources/files/source.py", "watch"): "ended together; one that fails ends the watch, which is supervised",
     ("otel/export.py", "in_thread"): "one export; the task that asked waits for it and is told",
     ("sources/files/watch.py", "watch"): "ended with the watch that began it, which looks at both before each wait",
