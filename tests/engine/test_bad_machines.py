@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.api.reasons import NOTHING, Reason
+from reconciler.core.keys import boot_profile
 from reconciler.core.lasterror import last_error_of
 from reconciler.core.snapshot.machine import CommandResult
 from reconciler.core.snapshot.vm import VmState
@@ -52,7 +53,9 @@ def test_what_fails_on_a_machine_is_told_with_a_reason_and_got_over(day: str, tm
 
     async def story(run: Stage) -> None:
         run.weather.rules[effect] = failing(error)
-        await run.lieutenant()
+        checks = [{"name": name, "command": ["true"]} for name in ("first", "last")]  # the last mark is written with that of the whole
+        await run.declare(declared(boot_profile("default", "checked"), extends={"name": "lightweight"}, verify=checks))
+        await run.lieutenant(profileRef={"name": "checked"})
         task = await run.task("one")
         await run.says(LT, "Ready", reason)
         assert run.reason(LT, "Reconciling") == reason, "it is tried again"

@@ -36,5 +36,5 @@ SPENDING_MUTANTS: tuple[Mutant, ...] = (
     Mutant("wake-lost", "a task wakes what rests", rest, "wanted",
            "if v.idle.wanted and v.idle.wake_on_task:", "if False:", a_suspension_that_is_overtaken),
     Mutant("change-without-entry", "a change has its entry", Declarations, "annotate",
-           ", *audit)", ")", test_audit.test_who_declared_changed_cancelled_and_deleted_what),
+           ", *asked)", ")", test_audit.test_who_declared_changed_cancelled_and_deleted_what),
 )  # fmt: skip

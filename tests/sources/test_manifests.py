@@ -81,8 +81,8 @@ def test_invalid_ones_do_not_hold_up_valid_ones() -> None:
 
 
 # `# cluster: refused`: the schema refuses by itself. These are CEL's to refuse, or the API server's own business.
-BY_RULE = {"local-with-adopt.yaml", "tree-branch-root.yaml", "tree-ghost-parent.yaml", "two-sources.yaml"}
-BY_SERVER = {"bad-name.yaml", "typo-field.yaml", "unknown-kind.yaml", "unknown-version.yaml"}
+BY_RULE = {"local-with-adopt.yaml", "tree-branch-root.yaml", "tree-ghost-parent.yaml", "tree-self-parent.yaml", "two-sources.yaml"}
+BY_SERVER = {"bad-name.yaml", "tree-twin-nodes.yaml", "typo-field.yaml", "unknown-kind.yaml", "unknown-version.yaml"}
 
 
 @pytest.mark.parametrize("file", INVALID, ids=lambda file: file.name)

@@ -405,7 +405,7 @@ async def test_a_look_from_before_a_command_took_a_node_out_does_not_bring_it_ba
         item = one.engine.table.get(Key("VMTree", "default", "prod"))
         assert item is not None
         file = edit_by(item.obj, lambda obj: removing(obj, "extra", False).changes)
-        commands = Commands(one.engine.declarations, still_in_file, _nothing, _nothing, spec_in_file)
+        commands = Commands(one.engine.declarations, still_in_file, _nothing, _nothing, _nothing, spec_in_file)
         asked: Json = {"op": "remove", "kind": "VMTree", "namespace": "default", "name": "prod", "node": "extra", "nodes": ["extra"]}
         assert await commands.handle({**asked, "verbs": {}}) == {"ok": "configured"}
         await one.sync.round(before)
