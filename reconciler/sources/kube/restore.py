@@ -80,18 +80,22 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
         if at_hand.vm_id == ours.id:
             slot = slot.but(ref=ours.ref or "", commit=ours.commit or "")
         found = LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled)
-        return Restored(with_others(found, slot_owner, vms, owner, others), others)
+        named_beside = told.replacement.vm if told.replacement is not None else ""
+        return Restored(with_others(found, slot_owner, vms, owner, others, named_beside), others)
     record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=create.attempt, branch=branch), session=named, handled=handled)
     own = intent_of(slot_owner, create)
     return Restored(dropping(record, others), (*((own,) if own is not None else ()), *others))
 
 
 def with_others(
-    record: LieutenantRecord, own: SlotOwner, vms: Mapping[str, Vm], owner: Owner, creates: Sequence[Intent]
+    record: LieutenantRecord, own: SlotOwner, vms: Mapping[str, Vm], owner: Owner, creates: Sequence[Intent], named: str
 ) -> LieutenantRecord:
-    """With the machines that claim to stand beside its own. What they were for is not known any more; they are let go of by the usual
-    procedure, for the agent is on its own machine: on another one it begins only when that one's claim says so."""
+    """With the machines that claim to stand beside its own, or that status names (`named`: one that was made, and not claimed yet). What they
+    were for is not known any more; they are let go of by the usual procedure, for the agent is on its own machine: on another one it
+    begins only when that one's claim says so."""
     spare, other = (_beside(SlotOwner.of(own.object, own.uid, node), vms, owner) for node in (SPARE, NEXT))
+    if other is None and (made := _unclaimed(named, SlotOwner.of(own.object, own.uid, NEXT), vms, owner)) is not None:
+        other = SlotRecord(vm_id=made.vm_id, account=made.owner_id, epoch=_int(made.labels.get(claims.EPOCH)))
     if spare is not None:
         record = record.but(spare=SpareRecord(slot=spare, purpose="Left"))
     if other is not None:
