@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from keeper_rig import AT, Rig, alive, prompt, rigged, script, until
+from keeper_rig import AT, Rig, alive, below, prompt, rigged, script, until
 
 from reconciler.core.governance.permissions.rules import Level, Rules, level
 from reconciler.core.keys import Json
@@ -203,6 +203,10 @@ async def test_killing_what_guards_it_ends_the_agent(rig: Rig) -> None:
     keeper = rig.keeper_pid()
     await rig.agents.send(AT, "k", prompt(script(bash(f"kill -9 {keeper}; sleep 0.5; touch past; sleep 20"), {"say": "done"})))
     await until(lambda: not alive(keeper) and not alive(pid))
+    await until(lambda: not below(rig.root / "work"))  # nor is what it ran left to go on
+    await rig.agents.start_keeper(AT)
+    assert isinstance((await rig.look()).agent.process, Exited), "the end is recorded"
+    assert not (rig.root / "work" / "past").exists()
 
 
 @pytest.mark.guarantee("G-28", "G-37")
@@ -269,6 +273,26 @@ async def test_the_same_call_has_the_same_question_after_pi_was_killed(rig: Rig)
     await rig.settled()
     await rig.agents.send(AT, "k3", prompt(script(bash("touch one"), {"say": "done"})))
     assert _asks(await rig.seen(waits))[0].id != before.id  # an answer is acted on once
+
+
+@pytest.mark.guarantee("G-28", "G-37")
+async def test_the_same_call_has_the_same_question_after_the_keeper_was_killed_and_an_answer_holds(rig: Rig) -> None:
+    careful = guard(denylist(ask=["bash(touch *)"]))
+    await rig.up(guard=careful)
+    await rig.agents.send(AT, "k", prompt(script(bash("touch one"), {"say": "done"})))
+    before = _asks(await rig.seen(waits))[0]
+    pid = (await rig.process()).pid
+    await rig.kill_keeper()
+    await until(lambda: not alive(pid))
+    assert not (rig.root / "work" / "one").exists(), "what nobody answered does not run"
+    await rig.agents.start_keeper(AT)
+    await rig.agents.start_agent(AT, rig.launch("launch-1", guard=careful))
+    await rig.agents.send(AT, "k2", prompt(script(bash("touch one"), {"say": "done"})))
+    after = _asks(await rig.seen(waits))[0]
+    assert (after.id, after.call) == (before.id, before.call)
+    assert await rig.agents.answer(AT, after.id, True, "") is True
+    await rig.settled()
+    assert (rig.root / "work" / "one").exists()
 
 
 @pytest.mark.guarantee("G-28")

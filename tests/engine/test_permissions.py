@@ -106,6 +106,24 @@ async def a_question_is_answered(run: Stage) -> None:
     assert (run.happened("Approved"), run.happened("Denied")) == (1, 1)
 
 
+@pytest.mark.guarantee("G-28")
+def test_a_task_that_goes_on_after_the_end_of_pi_is_under_its_own_rules_again(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(permissions={"default": "Allow"})
+        machine = await run.ready()
+        work = await run.task("work", permissions=CAREFUL)
+        await run.runs(work)
+        own = pi_of(machine).rules
+        assert own != guard(machine)
+        run.world.kill_pi(machine)
+        await run.until(lambda: run.task_record(work).continues == 1, "it goes on")
+        assert await run.ends(work) == "Succeeded"
+        assert run.task_record(work).attempt == 1
+        assert pi_of(machine).rules == own
+
+    tell(tmp_path, story, World(work_seconds=120.0))
+
+
 class Known(NoSecrets):
     def known(self) -> tuple[str, ...]:
         return ("hidden-value",)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.keys import Key
+from reconciler.core.keys import Json, Key
 from reconciler.core.provider.breaker import FIRST_PROBE, REFUSED_PAUSE
 from tests.engine.stage import LT, SETTINGS, Stage, pass_time, tell
 from tests.engine.test_profiles import Vault, profile
 
 LIMIT = '429: {"message":"Rate limit reached"}'
 WRONG_KEY = '401: {"message":"Incorrect API key provided"}'
-PROVIDER = {
+PROVIDER: Json = {
     "name": "acme",
     "baseUrl": "https://models.example.com/v1",
     "api": "openai-completions",

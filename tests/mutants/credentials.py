@@ -5,18 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.core import credentials as pure
+from reconciler.core.lieutenant import provider
 from reconciler.engine.act.governance import GovernActs
 from reconciler.engine.credentials import Credentials
 from reconciler.engine.observe import hostvalues
 from reconciler.serve.refused import RefusedCommands
 from reconciler.store import auditing
-from tests.engine import test_audit, test_credentials
+from tests.engine import test_audit, test_credentials, test_missing_keys
 from tests.mutants.mutant import Mutant
 from tests.serve import test_refused
 
 
 def from_git(path: Path) -> None:
     test_credentials.test_what_git_declares_runs_no_program_unless_the_configuration_says_so("lieutenant", path)
+
+
+def with_an_empty_key(path: Path) -> None:
+    test_missing_keys.test_a_key_that_is_empty_is_told_before_any_delivery_and_holds_the_tasks("apiKeyFrom", "", path)
+
+
+def with_its_own_login(path: Path) -> None:
+    test_missing_keys.test_what_may_have_a_key_is_not_refused(test_missing_keys.LOGGED_IN, path)
 
 
 CREDENTIAL_MUTANTS: tuple[Mutant, ...] = (
@@ -46,4 +55,8 @@ CREDENTIAL_MUTANTS: tuple[Mutant, ...] = (
            test_audit.test_an_agent_that_tries_and_tries_pushes_nothing_of_people_out),
     Mutant("refusals-unfolded", "the same refusal again is counted", RefusedCommands, "note",
            "if times & (times - 1):", "if False:", test_refused.test_a_deletion_that_protection_refuses_is_there_with_who_asked),
+    Mutant("empty-key", "G-27: a key that is empty is told before any delivery", provider, "missing_key",
+           "if not rendered.empty:", "if True:", with_an_empty_key),
+    Mutant("login-refused", "pi's own login is not refused", provider, "missing_key",
+           "posixpath.basename(file.path) == LOGIN", "False", with_its_own_login),
 )  # fmt: skip

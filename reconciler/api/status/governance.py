@@ -22,10 +22,10 @@ class ProviderStatus(Section):
     """`ModelRefused` or `ProviderLimited`."""
     message: Message = ""
     """The provider's own words."""
-    since: Time = ""
-    """Since when."""
-    next_try: Time = ""
-    """When the next prompt may go to it; at `ModelRefused` a change is tried at once."""
+    since: Time | None = None
+    """Since when; not said of a key that is empty."""
+    next_try: Time | None = None
+    """When the next prompt may go to it; at `ModelRefused` a change is tried at once, and an empty key is not tried before."""
 
 
 @section

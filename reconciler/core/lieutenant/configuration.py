@@ -112,5 +112,7 @@ def note_what_was_refused(v: GovernPart) -> Decision | None:
 
 def report_a_refused_model(v: GovernPart) -> Decision | None:
     """G-27: a model that pi refuses is not called applied; pi goes on with the one it has."""
+    if v.provider.breaker.certain:
+        return None  # pi refuses it for want of its key, which is told with the remedy
     verdict, words = refusal(v.lt)
     return Refuse(verdict, words) if verdict is not None else None

@@ -41,8 +41,9 @@ def choose(candidates: Sequence[Candidate], has: str, sent: bool, wanted: bool, 
 
 
 def next_due(candidates: Sequence[Candidate]) -> float:
-    """When the first of them may be tried, where none answers; 0 where one does."""
-    times = [one.provider.breaker.next_probe if one.provider.breaker.open else 0.0 for one in candidates if not one.refused]
+    """When the first of them may be tried, where none answers; 0 where one does, or where none is tried before a change."""
+    breakers = [one.provider.breaker for one in candidates if not one.refused and not one.provider.breaker.certain]
+    times = [breaker.next_probe if breaker.open else 0.0 for breaker in breakers]
     return min(times, default=0.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 
 from reconciler.api.reasons import Reason
@@ -14,6 +15,8 @@ from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.stages import GovernPart
 
 KEYS = ("_API_KEY", "_KEY", "_TOKEN")
+LOGIN = "auth.json"
+"""Where pi keeps the keys and tokens of its own login."""
 
 
 def provider_of(rendered: Rendered, model: str, owner: str) -> Provider:
@@ -34,17 +37,39 @@ def provider_of(rendered: Rendered, model: str, owner: str) -> Provider:
         name=name,
         model=model,
         key=", ".join([ref.words for ref in refs] or [f"variable {variable}" for variable in given]),
+        breaker=ProviderBreaker(Reason.MODEL_REFUSED, missing, certain=True) if (missing := missing_key(rendered, model)) else CLOSED,
     )
+
+
+def missing_key(rendered: Rendered, model: str) -> str:
+    """Which declared key of the model's provider is there and empty, in words; '' where there is one, where none is needed, and where it
+    can't be known: pi may have logged in by itself (`auth.json`), or have the key from an environment of its machine."""
+    if not rendered.empty:
+        return ""
+    name, _, _ = model.partition("/")
+    own = variables_of(rendered, name)
+    empty = sorted({ref for variable in own if (ref := rendered.secret_env.get(variable)) is not None and ref in rendered.empty})
+    whole = all(rendered.secret_env.get(variable) in rendered.empty or rendered.env.get(variable) == "" for variable in own)
+    if not empty or not whole or any(posixpath.basename(file.path) == LOGIN for file in (*rendered.files, *rendered.agent_files)):
+        return ""
+    return f"{' and '.join(ref.words for ref in empty)} {'is' if len(empty) == 1 else 'are'} empty"
 
 
 def key_variables(rendered: Rendered, provider: str) -> tuple[str, ...]:
     """The variables that have the provider's key: ours where the profile declares it, those that begin with its name, else every one
     that looks like a key."""
+    own = variables_of(rendered, provider)
+    if own or provider in rendered.endpoints:
+        return own
+    return tuple(name for name in (*rendered.secret_env, *rendered.env) if name.endswith("_API_KEY"))
+
+
+def variables_of(rendered: Rendered, provider: str) -> tuple[str, ...]:
+    """Of these the variables that can be nothing but the provider's key."""
     names = (*rendered.secret_env, *rendered.env)
     if provider in rendered.endpoints:
         return tuple(name for name in names if name == key_variable(provider))
-    own = tuple(name for name in names if provider and name.startswith(f"{shout(provider)}_") and name.endswith(KEYS))
-    return own or tuple(name for name in names if name.endswith("_API_KEY"))
+    return tuple(name for name in names if provider and name.startswith(f"{shout(provider)}_") and name.endswith(KEYS))
 
 
 def in_force(breakers: Mapping[str, ProviderBreaker], provider: Provider) -> ProviderBreaker:

@@ -28,8 +28,8 @@ def provider_status(provider: Provider) -> ProviderStatus | None:
         key=clipped(provider.key) or None,
         reason=clipped(breaker.reason, WORD),
         message=clipped(breaker.message),
-        since=timestamp(breaker.since),
-        next_try=timestamp(breaker.next_probe),
+        since=None if breaker.certain else timestamp(breaker.since),
+        next_try=None if breaker.certain else timestamp(breaker.next_probe),
     )
 
 

@@ -36,13 +36,13 @@ NO_KEY = "none"
 MODELS_FILE = f"{AGENT_DIR}/models.json"
 
 
-def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:
-    """The same, knowing which values its secrets have (`prints`: a fingerprint of each, not the value): a changed value is a changed
-    launch, and reaches files and environment by a restart of pi on the same session; it needs no new machine."""
+def with_secrets(made: Rendered, prints: Mapping[SecretRef, str], empty: frozenset[SecretRef] = frozenset()) -> Rendered:
+    """The same, knowing which values its secrets have (`prints`: a fingerprint of each, not the value; `empty`: those that are blank): a
+    changed value is a changed launch, and reaches files and environment by a restart of pi on the same session; it needs no new machine."""
     if not prints:
         return made
     secrets_hash = digest([[ref, prints[ref]] for ref in sorted(prints)])
-    return replace(made, prints=dict(prints), secrets_hash=secrets_hash, launch_hash=f"{made.launch_hash}-{secrets_hash}")
+    return replace(made, prints=dict(prints), empty=empty, secrets_hash=secrets_hash, launch_hash=f"{made.launch_hash}-{secrets_hash}")
 
 
 def same_launch(running: str, declared: Rendered) -> bool:

@@ -29,7 +29,8 @@ TOLD = 500
 @dataclass(frozen=True, slots=True)
 class ProviderBreaker:
     """`reason` '' means closed. `message`: the provider's own words. `since`, `next_probe`: controller clock. `prober`: the task that
-    is the probe, until it is known what came of it."""
+    is the probe, until it is known what came of it. `certain`: it is known without a request that none can succeed; none is sent until
+    something changes, and the store keeps nothing of it."""
 
     reason: str = ""
     message: str = ""
@@ -37,6 +38,7 @@ class ProviderBreaker:
     probes: int = 0
     next_probe: float = 0.0
     prober: str = ""
+    certain: bool = False
 
     @property
     def open(self) -> bool:
@@ -49,7 +51,7 @@ class ProviderBreaker:
 
     def blocks(self, now: float, probing: bool) -> bool:
         """Whether no prompt may be sent now. `probing`: the probe of another task is still under way."""
-        return self.open and (probing or now < self.next_probe)
+        return self.open and (self.certain or probing or now < self.next_probe)
 
     def probe(self, now: float, task: str) -> ProviderBreaker:
         """A prompt of this task is about to be sent. While open it is the one probe of its time, whatever becomes of it."""

@@ -32,6 +32,8 @@ class Provider:
     @property
     def words(self) -> str:
         """What is wrong with it and what to do, without times."""
+        if self.breaker.certain:
+            return f"{self.name} has no key: {self.breaker.message}; put the key there, a changed value is tried at once"
         whose = f"{self.name or 'the provider'}{f' ({self.key})' if self.key else ''}"
         how = "refuses" if self.breaker.refused else "takes no requests now"
         return f"{whose} {how}: {self.breaker.message.rstrip('. ') or 'it does not say why'}; {self.remedy}"

@@ -93,7 +93,8 @@ class ModelUse:
 class Rendered:
     """One machine and its agent. `*_hash`: short, stable digests of the part; `machine_hash`: of what the VM itself is made from;
     `secrets_hash`: of the values of its secrets, '' until they were looked up. `env`: plain values, `secret_env`: references.
-    `endpoints`: of the providers that the profile declares, by name; `prints`: fingerprints of its secrets, once they were looked up.
+    `endpoints`: of the providers that the profile declares, by name; `prints`: fingerprints of its secrets, once they were looked up;
+    `empty`: those whose value is nothing but blanks.
     `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
     ones. `seals`: what done-marks on the disk of a baked source bear. `rules`: what tool calls are checked against, None for nothing;
     `ask_seconds`: how long one may wait for a person; `boundary`: what the agent runs in, None for nothing. `fallbacks`: what stands
@@ -129,6 +130,7 @@ class Rendered:
     skills: tuple[str, ...] = ()
     endpoints: Mapping[str, str] = field(default_factory=dict)
     prints: Mapping[SecretRef, str] = field(default_factory=dict)
+    empty: frozenset[SecretRef] = frozenset()
     seals: tuple[str, ...] = ()
     compacting: Compacting = AS_PI_DOES
     reminder: str = ""

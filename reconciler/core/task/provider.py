@@ -32,8 +32,10 @@ def wait_for_the_provider(v: TaskView) -> Wait | None:
     if not breaker.blocks(v.now, v.provider.probing and not v.probes):
         return None
     reason = Reason.MODEL_REFUSED if breaker.refused else Reason.PROVIDER_LIMITED
-    until = max(v.provider.again_at, v.now + 1.0)
     limit = next_limit(v)
+    if breaker.certain and not v.provider.due:
+        return Wait(reason, v.provider.words, until=limit)
+    until = max(v.provider.again_at, v.now + 1.0)
     return Wait(reason, v.provider.words, until=until if limit is None else min(limit, until))
 
 

@@ -35,6 +35,7 @@ from reconciler.core.decisions import (
     Wait,
     Withdraw,
 )
+from reconciler.core.keys import Json
 from reconciler.core.lieutenant.workspace import sentence, untold
 from reconciler.core.profile.digests import digest
 from reconciler.core.records import Attempt, TaskRecord
@@ -137,7 +138,7 @@ class TaskActs:
             case Continue(number, empty):
                 assert view.lieutenant is not None
                 await self.providers.sending(task.key, view.lieutenant.provider)
-                await self.go_on(lieutenant, task, number, empty, await self.news(lieutenant, view))
+                await self.go_on(lieutenant, task, number, rules_for(task, view), empty, await self.news(lieutenant, view))
             case AbortTurn(why, told):
                 await self.abort(lieutenant, task, why, told)
             case Withdraw():
@@ -192,10 +193,8 @@ class TaskActs:
                 return  # or since this was begun; from here on nothing comes between
             self.t.recorder.note(task.key, task.uid, Reason.DELIVERING, f"attempt {action.attempt} to {lieutenant.key.name}")
         task = await self.s.begin(task, record, SENT)
-        rendered = view.lieutenant.rendered
-        rules = guard_of(rendered, task.spec.permissions) if isinstance(rendered, Rendered) and rendered.rules is not None else None
         text = prompt_text(task, content, await self.news(lieutenant, view))
-        await self.s.send(lieutenant, command_key(task), text, rules=rules)
+        await self.s.send(lieutenant, command_key(task), text, rules=rules_for(task, view))
 
     async def news(self, lieutenant: LieutenantItem, view: WorkSet) -> str:
         """What its agent must know before it is asked for anything, '' for nothing."""
@@ -239,8 +238,11 @@ class TaskActs:
             checks=(),
         )
 
-    async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int, empty: bool = False, news: str = "") -> None:
-        """The turn was cut short by the end of pi, or ended with nothing; the conversation is whole, so ask for the rest of it."""
+    async def go_on(
+        self, lieutenant: LieutenantItem, task: TaskItem, number: int, rules: Json | None, empty: bool = False, news: str = ""
+    ) -> None:
+        """The turn was cut short by the end of pi, or ended with nothing; the conversation is whole, so ask for the rest of it. `rules`:
+        those of the task, which a pi that was started anew does not have."""
         record = task.record.but(continues=number, progress_at=self.t.clock.now())
         record = record.but(abort="", because="", aborted_at=0.0, budget_told=0.0) if record.abort == ABORTED else record
         await self.s.put(task, record)
@@ -259,7 +261,7 @@ class TaskActs:
             )
         asked = f"{news}\n\n{asked}" if news else asked
         text = f"{task.record.marker} continued ({number})\n\n{asked}"
-        await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
+        await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text, rules=rules)
 
     async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str, told: str) -> None:
         """End the turn; when an earlier abort did not settle the session, stop pi."""
@@ -359,3 +361,9 @@ def prompt_text(task: TaskItem, content: str, news: str = "") -> str:
         parts.append("This piece of work was begun before, and interrupted because a budget was used up. Check how far it is.")
     parts.append(content)
     return "\n\n".join(parts)
+
+
+def rules_for(task: TaskItem, view: WorkSet) -> Json | None:
+    """What its calls are checked against, as a keeper takes it; None where nothing is checked."""
+    rendered = view.lieutenant.rendered if view.lieutenant is not None else None
+    return guard_of(rendered, task.spec.permissions) if isinstance(rendered, Rendered) and rendered.rules is not None else None

@@ -149,7 +149,8 @@ class Profiles:
         prints = {ref: self.secrets.print(value) for ref, value in values.items()} | recalled
         known = self._printed.get(key)
         if known is None or known[0] is not made or known[1] != prints:
-            known = self._printed[key] = (made, prints, with_secrets(made, prints))
+            empty = frozenset(ref for ref, value in values.items() if not value.strip())
+            known = self._printed[key] = (made, prints, with_secrets(made, prints, empty))
         return known[2]
 
     def unread(self, key: Key, made: Rendered | Unresolved) -> tuple[tuple[Explained, str], ...]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant.fallback import Candidate, as_declared, choose, fallback_of, next_due, refused_by_pi, with_use
-from reconciler.core.lieutenant.provider import in_force, provider_of
+from reconciler.core.lieutenant.provider import in_force, missing_key, provider_of
 from reconciler.core.provider.breaker import CLOSED, PROVIDERS, ProviderBreaker, kept
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.provider import NO_PROVIDER, Fallback, Provider
@@ -46,6 +46,8 @@ class Providers:
         if not isinstance(rendered, Rendered):
             return NO_PROVIDER
         told = agent.process.model if isinstance(agent, Agent) and isinstance(agent.process, Up) else ""
+        if missing_key(rendered, rendered.model):
+            told = ""  # without its key pi has another model, or none: what matters is the one it should have
         made = self._need(item.key, rendered, told or rendered.model)
         wanted = any(task.record.phase == "Pending" and task.spec.delivery.value == "Queue" for task in tasks)
         return self.now(made, wanted, due)
@@ -101,6 +103,8 @@ class Providers:
     def now(self, provider: Provider, wanted: bool = False, due: float = 0.0) -> Provider:
         """The same with its breaker as it is now. `provider`: as it is made, with none."""
         breaker = in_force(self.breakers, provider) if self.breakers else CLOSED
+        if provider.breaker.certain:
+            breaker = provider.breaker
         if breaker is CLOSED and not wanted and not due:
             return provider
         return replace(provider, breaker=breaker, probing=self.probing(breaker), wanted=wanted, due=due)
