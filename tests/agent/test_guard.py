@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from keeper_rig import AT, Rig, alive, prompt, rigged, script, until
+from keeper_rig import AT, VM, Rig, alive, prompt, rigged, script, until
 
 from reconciler.core.governance.permissions.rules import Level, Rules, level
 from reconciler.core.keys import Json
@@ -178,6 +178,21 @@ async def test_an_extension_that_was_changed_on_the_disk_starts_no_agent(rig: Ri
     with pytest.raises(GuestFailed, match="GuardChanged"):
         await rig.agents.start_agent(AT, rig.launch("launch-2", guard=guard(denylist())))
     assert rig.count("guard") == 1
+
+
+@pytest.mark.guarantee("G-28")
+async def test_a_keeper_whose_program_was_changed_on_the_disk_starts_again_from_the_original(rig: Rig) -> None:
+    await rig.up(guard=guard(denylist()))
+    inside = rig.base / "keeper" / "inside.mjs"
+    original = inside.read_bytes()
+    inside.write_text("export default function () {}")
+    await rig.kill_keeper()
+    await rig.agents.install(VM)  # the version is still the right one by its name
+    await rig.agents.start_keeper(AT)
+    assert inside.read_bytes() == original
+    await rig.agents.start_agent(AT, rig.launch("launch-2", guard=guard(denylist())))
+    (answer,) = await said(rig, bash("rm -f victim"))
+    assert "rule bash(rm *) of the Lieutenant" in answer
 
 
 @pytest.mark.guarantee("G-28")
