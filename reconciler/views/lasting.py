@@ -55,7 +55,7 @@ def must_allow(
     own: StoredObject, profiles: Iterable[StoredObject], work: StoredObject, asks: Sequence[Json], added: Sequence[str], where: str
 ) -> None:
     """Raises `Refused` unless each of these very calls is allowed once the rules are added to the lieutenant."""
-    permissions = {**as_map(own.spec.get("permissions")), "allow": [*with_rules(own, added)]}
+    permissions: Json = {**as_map(own.spec.get("permissions")), "allow": [*with_rules(own, added)]}
     rules = rules_of(replace(own, spec={**own.spec, "permissions": permissions}), profiles, work)
     for ask in asks:
         made = str(ask.get("call", ""))
