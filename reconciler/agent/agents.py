@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from reconciler.agent import bootstrap, boundary, clock, protocol
+from reconciler.agent import bootstrap, boundary, clock, intact, protocol
 from reconciler.agent.batches import batches
 from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.host import end_all
@@ -253,16 +253,15 @@ class KeeperAgents:
 
     async def start_keeper(self, at: Machine) -> None:
         """Start it, or adopt the one that runs; one of another version is replaced when pi does not run (design §6)."""
-        stdin = bootstrap.start_input(self._layout(at.place))
         if not await self._alive(at.place):
-            await self._script(at.place, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
+            await intact.start(partial(self._script, at.place), self._layout(at.place))
         client = await self._client(at, claim=True)
         facts = await client.hello(at.id, at.epoch, _QUICK)
         if text(facts, "keeperVersion") == KEEPER_VERSION or text(obj(facts.get("process")), "state") == "up":
             return
         await client.request("quit", at.epoch, _QUICK)
         await client.ended(_QUICK)
-        await self._script(at.place, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
+        await intact.start(partial(self._script, at.place), self._layout(at.place))
         await self._client(at)
 
     # --- looking --------------------------------------------------------------------------------------------------------------

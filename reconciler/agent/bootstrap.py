@@ -170,6 +170,7 @@ tar -xf - -C "keeper-$version.new"
 rm -rf "keeper-$version"
 mv "keeper-$version.new" "keeper-$version"
 sync
+[ -L keeper ] || rm -rf keeper
 ln -sfn "keeper-$version" keeper
 """)
 

@@ -17,7 +17,7 @@ from reconciler.cli.read import one
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key, as_map, lieutenant
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import NotFound, Refused, UsageError
+from reconciler.errors import NotFound, UsageError
 from reconciler.serve.verbs import answering
 from reconciler.visible import one_line
 
@@ -72,26 +72,23 @@ def _answer(config: Config, words: Sequence[str], decision: str, reason: str) ->
 
 
 async def _always(config: Config, key: Key, asks: Sequence[Json]) -> None:
-    """Adds a rule for each of these calls to the lieutenant. Raises `Refused` where a rule that asks would hold all the same."""
+    """Adds a rule for each of these calls to the lieutenant. Raises `Refused` where no rule would allow just these."""
+    from reconciler.views.lasting import must_allow, rule_for, with_rules
+    from reconciler.views.permissions import PROFILE
+
+    where = names.short(key)
+    rules = [rule_for(ask, where) for ask in asks]
     async with reader(config) as store:
         work = await one(store, key)
         name = as_map(work.spec.get("lieutenantRef")).get("name")
         if not isinstance(name, str):
-            raise NotFound("the task names no lieutenant", names.short(key))
+            raise NotFound("the task names no lieutenant", where)
         owner = lieutenant(key.namespace, name)
-        rules = []
-        for ask in asks:
-            if ask.get("level"):
-                told = f"the rule {ask.get('rule')} of the {ask.get('level')} asks, and an allow beside it does not lift it"
-                raise Refused(told, names.short(key), "this one call was approved; narrow that rule to allow the same from now on")
-            call, part = str(ask.get("call", "")), str(ask.get("part", ""))
-            rules.append(f"bash({part})" if call.startswith("bash(") else call)
+        must_allow(await one(store, owner), await store.objects(PROFILE, key.namespace), work, asks, rules, where)
 
     def changes(obj: StoredObject) -> list[Change]:
-        allowed = as_map(obj.spec.get("permissions")).get("allow")
-        before = list(allowed) if isinstance(allowed, list) else []
-        return [(("permissions", "allow"), [*before, *(rule for rule in rules if rule not in before)])]
+        return [(("permissions", "allow"), [*with_rules(obj, rules)])]
 
-    where = await change(config, owner, changes)
+    changed = await change(config, owner, changes)
     for rule in rules:
-        out(f"{names.short(owner)} allows {one_line(rule)} from now on {where}")
+        out(f"{names.short(owner)} allows {one_line(rule)} from now on {changed}")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from keeper_rig import AT, Rig, alive, below, prompt, rigged, script, until
+from keeper_rig import AT, VM, Rig, alive, below, prompt, rigged, script, until
 
 from reconciler.core.governance.permissions.rules import Level, Rules, level
 from reconciler.core.keys import Json
@@ -112,9 +112,9 @@ async def test_a_sample_of_the_forms_does_not_run_in_the_real_pi(rig: Rig, capsy
     await rig.up(guard=guard(denylist(), seconds=1e-3))
     work = rig.root / "work"
     (work / "docs").mkdir()
-    forms = [form for form in table.commands("attacks") if not any(word in form for word in ("sudo", "watch", "~/", "read x", "sh -i"))][
-        ::4
-    ]
+    unfit = ("sudo", "watch", "~/", "read x", "sh -i")
+    forms = [form for form in table.commands("attacks") if not any(word in form for word in unfit)][::2]
+    assert len(forms) >= 250
     ran: list[str] = []
     for at in range(0, len(forms), 20):
         for name in ("victim", ".env", "docs/.env"):
@@ -133,9 +133,15 @@ async def test_a_sample_of_the_forms_does_not_run_in_the_real_pi(rig: Rig, capsy
 
 @pytest.mark.guarantee("G-28")
 async def test_the_model_can_not_change_what_the_guard_is_made_of(rig: Rig) -> None:
-    await rig.up(guard=guard(denylist()))
+    await rig.up(guard=guard(denylist(), seconds=1e-3))
     agent, keeper = rig.root / "agent", rig.base
     evil = "export default function () {}"
+    unsure = [
+        f"sed -i s/a/b/ {rig.root}/a*/settings.json",
+        f"cp /dev/null {rig.root}/[a]gent/settings.json",
+        f"mv {rig.root}/a* {rig.root}/away",
+        f"cp /dev/null {keeper.parent}/{keeper.name[:-1]}?/state.json",
+    ]
     attempts: list[Json] = [
         {"tool": "write", "args": {"path": str(agent / "settings.json"), "content": "{}"}},
         {"tool": "write", "args": {"path": str(agent / "extensions" / "evil.ts"), "content": evil}},
@@ -147,10 +153,17 @@ async def test_the_model_can_not_change_what_the_guard_is_made_of(rig: Rig) -> N
         bash(f"mv {agent} {agent}.away"),
         bash(f"sed -i s/a/b/ {agent}/settings.json"),
         bash(f"cd {agent} && touch extensions"),
+        bash(f"mv {rig.root} {rig.root}.away"),
+        bash(f"cd .. && chmod -R 0 ../{rig.root.name}"),
+        bash(f"ln -s {rig.root} v; echo x > v/agent/settings.json"),
+        bash(f"cp /dev/null {rig.root}/{{agent,x}}/settings.json"),
+        *map(bash, unsure),
     ]
     before = (agent / "settings.json").read_text()
     answers = await said(rig, *attempts)
-    assert all("Denied by the permissions" in answer for answer in answers), answers
+    sure = answers[: -len(unsure)]
+    assert all("Denied by the permissions" in answer for answer in sure), sure
+    assert [one for one in answers[-len(unsure) :] if "nobody answered" not in one] == []  # a person was asked
     assert rig.count("denied") == len(attempts)
     assert (agent / "settings.json").read_text() == before
     assert not (agent / "extensions").exists()
@@ -165,6 +178,21 @@ async def test_an_extension_that_was_changed_on_the_disk_starts_no_agent(rig: Ri
     with pytest.raises(GuestFailed, match="GuardChanged"):
         await rig.agents.start_agent(AT, rig.launch("launch-2", guard=guard(denylist())))
     assert rig.count("guard") == 1
+
+
+@pytest.mark.guarantee("G-28")
+async def test_a_keeper_whose_program_was_changed_on_the_disk_starts_again_from_the_original(rig: Rig) -> None:
+    await rig.up(guard=guard(denylist()))
+    inside = rig.base / "keeper" / "inside.mjs"
+    original = inside.read_bytes()
+    inside.write_text("export default function () {}")
+    await rig.kill_keeper()
+    await rig.agents.install(VM)  # the version is still the right one by its name
+    await rig.agents.start_keeper(AT)
+    assert inside.read_bytes() == original
+    await rig.agents.start_agent(AT, rig.launch("launch-2", guard=guard(denylist())))
+    (answer,) = await said(rig, bash("rm -f victim"))
+    assert "rule bash(rm *) of the Lieutenant" in answer
 
 
 @pytest.mark.guarantee("G-28")

@@ -108,6 +108,13 @@ export function absolute(path, cwd, home) {
   return made.startsWith(ANY) ? made : `/${made}`;
 }
 
+/** The path, and where a glob in it may be `..` or hidden files, such as `.*`, the path as it is for these too. */
+export function readings(path) {
+  const wide = (part) => part !== ".." && part.startsWith(".") && possible("..", part);
+  const named = path.split("/").map((part) => (wide(part) ? ONE + part.slice(1) : part)).join("/");
+  return named === path ? [path] : [path, named];
+}
+
 /** What of a word may be a path: all of it, and what follows `=`, `@`, `:` or the letter of an option. */
 export function candidates(word) {
   const found = [];

@@ -59,7 +59,7 @@ export function run(shell, words, names, stdin, part) {
   act(shell, words, names, part, inline);
 }
 
-function act(shell, words, names, part, inline = 0, strict = false, files = words.slice(1)) {
+function act(shell, words, names, part, inline = 0, strict = false, files = named(words)) {
   const name = baseOf(words[0]);
   const reads =
     has("READERS", name) ||
@@ -67,6 +67,12 @@ function act(shell, words, names, part, inline = 0, strict = false, files = word
     (name === "sed" && !words.some((word) => /^(-[a-zA-Z]*i|--in-place)/.test(word)));
   const free = strict || (has("FREE", words[0]) && !inline);
   shell.acts.push(newAct("run", words.join(SEP), part, { cwd: shell.cwd, strict: free, names, inline, mutates: !reads, files: has("PASSIVE", name) ? [] : files }));
+}
+
+/** Which words may name files: awk's separator, often a slash, does not. */
+function named(words) {
+  const awk = baseOf(words[0]).endsWith("awk");
+  return words.filter((word, at) => at && !(awk && (word.startsWith("-F") || words[at - 1] === "-F")));
 }
 
 function opaque(shell, part, why, text = "") {

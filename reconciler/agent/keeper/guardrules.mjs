@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 import { full } from "./guardacts.mjs";
-import { ANY, ONE, SEGMENT, SEP, absolute, candidates, certain, ofCommand, ofPath, possible, stars } from "./guardpatterns.mjs";
+import { ANY, ONE, SEGMENT, SEP, absolute, candidates, certain, ofCommand, ofPath, possible, readings, stars } from "./guardpatterns.mjs";
 import { readCommand } from "./guardshell.mjs";
 import { TABLES } from "./guardtables.mjs";
 
@@ -116,8 +116,10 @@ function* ofBash(rules, command, real) {
   }
   for (const act of acts) {
     if (act.kind === "read" || act.kind === "write") {
-      const place = absolute(act.text, act.cwd || rules.workDir, rules.home);
-      yield* act.kind === "write" ? ofFile(rules, "write", place, act.part, real) : mention(rules, place, false, act.part, real);
+      for (const one of readings(act.text)) {
+        const place = absolute(one, act.cwd || rules.workDir, rules.home);
+        yield* act.kind === "write" ? ofFile(rules, "write", place, act.part, real) : mention(rules, place, false, act.part, real);
+      }
     } else yield* ofRun(rules, act, real);
   }
 }
@@ -147,7 +149,7 @@ function* ofRun(rules, act, real) {
   let opaque = act.kind === "opaque" ? act.why : "";
   if (inline && !every(rules, ["allow"]).some(allows)) opaque = `${name} runs code that is not followed`;
   yield subject(act.part, holds, allows, { bound: !act.strict, opaque });
-  for (const one of new Set(act.files.flatMap(candidates))) {
+  for (const one of new Set(act.files.flatMap(candidates).flatMap(readings))) {
     yield* mention(rules, absolute(one, act.cwd || rules.workDir, rules.home), act.mutates, act.part, real);
   }
 }
@@ -184,7 +186,11 @@ function* ofFile(rules, tool, place, part, real) {
 function* mention(rules, place, mutates, part, real) {
   const places = both(place, rules, real);
   const tools = mutates ? ["read", "write", "edit"] : ["read"];
-  if (mutates && places.some((one) => guarded(certain, one, rules))) yield subject(part, () => NO, () => false, { forbidden: GUARD });
+  if (mutates && places.some((one) => guarded(certain, one, rules) || above(certain, one, rules))) {
+    yield subject(part, () => NO, () => false, { forbidden: GUARD });
+  } else if (mutates && places.some((one) => perhaps(one, rules))) {
+    yield subject(part, () => NO, () => false, { bound: false, opaque: `perhaps ${GUARD}` });
+  }
   const holds = (rule) => (rule.argument === undefined || !tools.some((tool) => named(rule, tool)) ? NO : byPath(rule, places, rules));
   if (every(rules, ["deny", "ask"]).some((rule) => holds(rule) !== NO)) yield subject(part, holds, () => false, { bound: false });
 }
@@ -193,6 +199,19 @@ const both = (place, rules, real) => [...new Set([place, absolute(real(place), "
 
 function guarded(question, place, rules) {
   return rules.guarded.some((one) => question(`${one.replace(/\/+$/, "")}/${ANY}`, place) || question(one, place));
+}
+
+/** The place is a directory that a guarded one lies in: who moves or links it moves or links that too. */
+function above(question, place, rules) {
+  return rules.guarded.some((one) => {
+    const parts = one.replace(/\/+$/, "").split("/");
+    return parts.slice(1).some((_, at) => question(parts.slice(0, at + 1).join("/") || "/", place));
+  });
+}
+
+/** A place that is known in part, as a glob is, may be the guard's; one of which not even the start is known is not asked about. */
+function perhaps(place, rules) {
+  return !place.startsWith(ANY) && (guarded(possible, place, rules) || above(possible, place, rules));
 }
 
 function byPath(rule, places, rules) {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.core.governance.permissions.patterns import ANY, SPECIAL, possible
+from reconciler.core.governance.permissions.patterns import ANY, ONE, SPECIAL, possible
 
 
 def absolute(path: str, cwd: str, home: str) -> str:
@@ -27,6 +27,14 @@ def absolute(path: str, cwd: str, home: str) -> str:
             kept.append(part)
     made = "/".join(kept)
     return made if made.startswith(ANY) else "/" + made
+
+
+def readings(path: str) -> Iterator[str]:
+    """The path, and where a glob in it may be `..` or hidden files, such as `.*`, the path as it is for these too."""
+    yield path
+    named = "/".join(ONE + part[1:] if part != ".." and part.startswith(".") and possible("..", part) else part for part in path.split("/"))
+    if named != path:
+        yield named
 
 
 def candidates(word: str) -> Iterator[str]:

@@ -105,9 +105,15 @@ def _act(shell: Script, words: Words, names: Words, part: str, inline: int = 0, 
             names=names,
             inline=inline,
             mutates=not reads,
-            files=() if name in PASSIVE else words[1:] if files is None else files,
+            files=() if name in PASSIVE else _named(words) if files is None else files,
         )
     )
+
+
+def _named(words: Words) -> Words:
+    """Which words may name files: awk's separator, often a slash, does not."""
+    awk = posixpath.basename(words[0]).endswith("awk")
+    return tuple(word for at, word in enumerate(words) if at and not (awk and (word.startswith("-F") or words[at - 1] == "-F")))
 
 
 def _opaque(shell: Script, part: str, why: str, text: str = "") -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from reconciler.core.governance.permissions import shell
 from reconciler.core.governance.permissions.acts import Act
-from reconciler.core.governance.permissions.paths import absolute, candidates
+from reconciler.core.governance.permissions.paths import absolute, candidates, readings
 from reconciler.core.governance.permissions.patterns import ANY, ONE, SEGMENT, SEP, certain, of_command, of_path, possible
 from reconciler.core.governance.permissions.rules import Rule, Rules
 from reconciler.core.governance.permissions.variables import HARMLESS
@@ -86,10 +86,13 @@ def _of_bash(rules: Rules, command: object, real: Real) -> Iterator[Subject]:
         yield Subject(str(command)[:200], lambda rule: _hold(_named(rule, "bash") and rule.argument is None, False), _no, bound=False)
     for act in acts:
         if act.kind in ("read", "write"):
-            place = absolute(act.text, act.cwd or rules.work_dir, rules.home)
-            yield from (
-                _of_file(rules, "write", place, act.part, real) if act.kind == "write" else _mention(rules, place, False, act.part, real)
-            )
+            for one in readings(act.text):
+                place = absolute(one, act.cwd or rules.work_dir, rules.home)
+                yield from (
+                    _of_file(rules, "write", place, act.part, real)
+                    if act.kind == "write"
+                    else _mention(rules, place, False, act.part, real)
+                )
         else:
             yield from _of_run(rules, act, real)
 
@@ -129,7 +132,7 @@ def _of_run(rules: Rules, act: Act, real: Real) -> Iterator[Subject]:
     if inline and not any(allows(rule) for level in rules.levels for rule in level.allow):
         opaque = f"{words[0]} runs code that is not followed"
     yield Subject(act.part, holds, allows, not act.strict, opaque)
-    for one in dict.fromkeys(found for word in act.files for found in candidates(word)):
+    for one in dict.fromkeys(read for word in act.files for found in candidates(word) for read in readings(found)):
         yield from _mention(rules, absolute(one, act.cwd or rules.work_dir, rules.home), act.mutates, act.part, real)
 
 
@@ -179,8 +182,10 @@ def _mention(rules: Rules, place: str, mutates: bool, part: str, real: Real) -> 
     """A path among the words of a command: denials and asks of the files that it names hold there too."""
     places = _both(place, rules, real)
     tools = ("read", "write", "edit") if mutates else ("read",)
-    if mutates and any(_guarded(certain, one, rules) for one in places):
+    if mutates and any(_guarded(certain, one, rules) or _above(certain, one, rules) for one in places):
         yield Subject(part, _never, _no, forbidden=_GUARD)
+    elif mutates and any(_perhaps(one, rules) for one in places):
+        yield Subject(part, _never, _no, bound=False, opaque=f"perhaps {_GUARD}")
 
     def holds(rule: Rule) -> Hold:
         if rule.argument is None or not any(_named(rule, tool) for tool in tools):
@@ -197,6 +202,16 @@ def _both(place: str, rules: Rules, real: Real) -> tuple[str, ...]:
 
 def _guarded(question: Callable[[str, str], bool], place: str, rules: Rules) -> bool:
     return any(question(one.rstrip("/") + "/" + ANY, place) or question(one, place) for one in rules.guarded)
+
+
+def _above(question: Callable[[str, str], bool], place: str, rules: Rules) -> bool:
+    """The place is a directory that a guarded one lies in: who moves or links it moves or links that too."""
+    return any(question(one[:at] or "/", place) for one in rules.guarded for at, char in enumerate(one.rstrip("/")) if char == "/")
+
+
+def _perhaps(place: str, rules: Rules) -> bool:
+    """A place that is known in part, as a glob is, may be the guard's; one of which not even the start is known is not asked about."""
+    return not place.startswith(ANY) and (_guarded(possible, place, rules) or _above(possible, place, rules))
 
 
 def _path(rule: Rule, places: tuple[str, ...], rules: Rules) -> Hold:
