@@ -390,6 +390,11 @@ class Reason(Explained):
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
     EMPTY_ANSWER = "EmptyAnswer", "The model answered with nothing, twice.", "See provider and model; raise `retries`."
     MODEL_ERROR = "ModelError", "The model failed to answer.", "Check provider, key and quota."
+    CONTEXT_TOO_LONG = (
+        "ContextTooLong",
+        "What was asked, with the conversation before it, is more than the model takes at once.",
+        "Let `compaction.auto` shorten the conversation, write a shorter prompt, or `reconciler rewind` it.",
+    )
     ACCEPTANCE_FAILED = "AcceptanceFailed", "The work was done and did not pass acceptance.", "See which check failed; raise `retries`."
     NOTHING_TO_STEER = "NothingToSteer", "No task was running when the steer was accepted.", "Declare it with `delivery: Queue`."
     TARGET_FINISHED = "TargetFinished", "The task that the steer was meant for is over.", "Declare it with `delivery: Queue`."
