@@ -392,8 +392,8 @@ class Reason(Explained):
     MODEL_ERROR = "ModelError", "The model failed to answer.", "Check provider, key and quota."
     CONTEXT_TOO_LONG = (
         "ContextTooLong",
-        "What was asked, with the conversation before it, is more than the model takes at once.",
-        "Let `compaction.auto` shorten the conversation, write a shorter prompt, or `reconciler rewind` it.",
+        "The model takes less than that.",
+        "Set `compaction.auto`, shorten the prompt, or `reconciler rewind`.",
     )
     ACCEPTANCE_FAILED = "AcceptanceFailed", "The work was done and did not pass acceptance.", "See which check failed; raise `retries`."
     NOTHING_TO_STEER = "NothingToSteer", "No task was running when the steer was accepted.", "Declare it with `delivery: Queue`."
