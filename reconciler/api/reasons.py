@@ -390,6 +390,7 @@ class Reason(Explained):
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
     EMPTY_ANSWER = "EmptyAnswer", "The model answered with nothing, twice.", "See provider and model; raise `retries`."
     MODEL_ERROR = "ModelError", "The model failed to answer.", "Check provider, key and quota."
+    CONTEXT_TOO_LONG = "ContextTooLong", "It is more than the model takes.", "Set `compaction.auto`, shorten it, or `reconciler rewind`."
     ACCEPTANCE_FAILED = "AcceptanceFailed", "The work was done and did not pass acceptance.", "See which check failed; raise `retries`."
     NOTHING_TO_STEER = "NothingToSteer", "No task was running when the steer was accepted.", "Declare it with `delivery: Queue`."
     TARGET_FINISHED = "TargetFinished", "The task that the steer was meant for is over.", "Declare it with `delivery: Queue`."

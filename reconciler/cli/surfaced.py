@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.edit import edit
 from reconciler.cli.runner import Runner
+from reconciler.core.audit import Actor
 from reconciler.core.keys import Json
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
@@ -19,9 +20,7 @@ from reconciler.views.forecast import Forecast
 
 if TYPE_CHECKING:  # heavy parts, loaded when something listens
     from reconciler.app import Controller
-    from reconciler.serve.surface import Surface
-
-Handle = Callable[[Json], Awaitable[Json]]
+    from reconciler.serve.surface import Handle, Surface
 
 
 @asynccontextmanager
@@ -49,10 +48,10 @@ async def surfaced(
 def declaring(engine: EngineView, handle: Handle) -> Handle:
     """As `handle`; but a change of what a file declares is made in that file, comments and order kept."""
 
-    async def carried_out(request: Json) -> Json:
+    async def carried_out(request: Json, actor: Actor) -> Json:
         obj = _in_file(engine, request)
         if obj is None:
-            return await handle(request)
+            return await handle(request, actor)
         try:
             return {"ok": f"in {await asyncio.to_thread(edit, obj, changes_of(request, str(obj.key)))}"}
         except ReconcilerError as error:

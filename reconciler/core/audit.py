@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reconciler.core.keys import Json, JsonValue, Key
 
-Door = Literal["command", "file", "cluster", "tree", "controller", "agent"]
+Door = Literal["command", "page", "api", "file", "cluster", "tree", "controller", "agent"]
 
 LONGEST = 200
 """Characters of one value."""
@@ -21,10 +21,15 @@ WHO = 200
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """`door`: by which way it came in; `who`: the user of a command, the file, the tree; '' where that is not known."""
+    """`door`: by which way it came in; `who`: the user of a command, what a request over HTTP proved, the file, the tree; '' where that is
+    not known."""
 
     door: Door = "controller"
     who: str = ""
+
+    def claiming(self, by: str) -> Actor:
+        """The same, with whom it says to be by its own word, which nothing proves."""
+        return replace(self, who=f"{self.who} (says {by})"[:WHO]) if by else self
 
 
 CONTROLLER = Actor()

@@ -4,7 +4,8 @@ Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annot
 `{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`,
 `{"op": "remove", …key, "node", "nodes", "verbs"}`, `{"op": "collect", "vms"}`,
 `{"op": "memory", "namespace", "owner", "add", "remove"}`,
-`{"op": "halt", "on"}`, `{"op": "prune", "hash", "stack"}`, `{"op": "ping"}`. `by`, of all of them: who asks, for the audit.
+`{"op": "halt", "on"}`, `{"op": "prune", "hash", "stack"}`, `{"op": "ping"}`. `by`, of all of them: who asks, for the audit; over HTTP it is
+the word of the one who asks, and told as that.
 Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
 """
 
@@ -53,20 +54,21 @@ class Commands:
         self._declarations, self._still_declared, self._collect, self._remember = declarations, still_declared, collect, remember
         self._refused, self._declared = refused, declared
 
-    async def handle(self, request: Json) -> Json:
-        """One request → its answer; what is wrong with it is in the answer."""
+    async def handle(self, request: Json, proved: Actor | None = None) -> Json:
+        """One request → its answer; what is wrong with it is in the answer. `proved`: who asks, as far as that is known; None: a command
+        of this user."""
+        actor = actor_of(request, proved)
         try:
-            return {"ok": await self._act(request)}
+            return {"ok": await self._act(request, actor)}
         except Refused as error:
             if request.get("op") in AUDITED:
-                await self._refused(actor_of(request), str(request["op"]), key_of(request), error.what)
+                await self._refused(actor, str(request["op"]), key_of(request), error.what)
             return error_answer(error)
         except ReconcilerError as error:
             return error_answer(error)
 
-    async def _act(self, request: Json) -> JsonValue:
+    async def _act(self, request: Json, actor: Actor) -> JsonValue:
         op = request.get("op")
-        actor = actor_of(request)
         declarations = self._declarations.acting(actor)
         if op == "ping":
             return {"pid": os.getpid()}
@@ -128,9 +130,10 @@ class Commands:
         return len(wanted)
 
 
-def actor_of(request: Json) -> Actor:
-    """Who asks."""
-    return Actor("command", str(request.get("by") or "")[:WHO])
+def actor_of(request: Json, proved: Actor | None) -> Actor:
+    """Who asks: the user of a command, or who proved to be somebody, with what he says of himself besides."""
+    by = str(request.get("by") or "")
+    return Actor("command", by[:WHO]) if proved is None else proved.claiming(by)
 
 
 def patched(key: Key, spec: Json, changes: JsonValue) -> Json:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reconciler.core.audit import Actor
 from reconciler.serve.credentials import Access, Asked, Credentials, foreign
 
 OPEN = frozenset({"/healthz", "/readyz", "/login"})
@@ -29,6 +30,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+TOKEN = "token"
+"""Who changes something over HTTP, as far as it is known: who has the token."""
 MARK = "x-form-mark"
 """The header in which a script of ours sends the mark of its page's forms."""
 
@@ -95,6 +98,16 @@ class Guard:
         except CookieError:
             return ""
         return found.value if found is not None and len(found.value) < 512 else ""
+
+
+def page_actor() -> Actor:
+    """For whom a form of the page acts: only the session of a token's holder may."""
+    return Actor("page", TOKEN)
+
+
+def api_actor(request: Request) -> Actor:
+    """For whom the API acts: a program that sends the token, or a script of our page in a session that was opened with it."""
+    return Actor("api", TOKEN) if request.state.bearer else page_actor()
 
 
 def marked(request: Request, credentials: Credentials, form: str) -> bool:

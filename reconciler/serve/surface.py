@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from reconciler.api.registry import BY_NAME
+from reconciler.core.audit import Actor
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.engine.view import EngineView
@@ -20,6 +22,10 @@ from reconciler.views.conversation import is_for, session_of
 from reconciler.views.forecast import Forecast
 from reconciler.views.talk import Talk, size_of, talk
 
+Handle = Callable[[Json, Actor], Awaitable[Json]]
+"""Carries a request of `reconciler.serve.commands` out, for somebody."""
+NOBODY = Actor("api")
+"""Over HTTP, and nothing is known of who asks."""
 PLAN_SECONDS = 15.0
 """For so long a plan is shown again."""
 PLAN_PATIENCE = 60.0
@@ -53,21 +59,26 @@ class Foresight:
 class Surface:
     """An engine and what is around it. `handle`: carries out declarations; None where they live in a cluster. `remembers`: carries out
     changes of what agents remember, which lives here in any case. `foresight`: the plan, None where there is none. `max_vms`: as the
-    controller was told, None: no limit."""
+    controller was told, None: no limit. `actor`: for whom it changes something."""
 
     engine: EngineView
     store: Store
     hub: Hub
     hiding: Hiding
-    handle: Callable[[Json], Awaitable[Json]] | None = None
+    handle: Handle | None = None
     foresight: Foresight | None = None
     max_vms: int | None = None
-    remembers: Callable[[Json], Awaitable[Json]] | None = None
+    remembers: Handle | None = None
+    actor: Actor = NOBODY
     _sizes: dict[str, int] = field(default_factory=dict)
 
     @property
     def board(self) -> Board:
         return self.hub.board
+
+    def acting(self, actor: Actor) -> Self:
+        """The same, for somebody: what is changed by it is theirs in the audit."""
+        return replace(self, actor=actor)
 
     def objects(self, kind: str, namespace: str = "") -> list[StoredObject]:
         """In order of namespace and name."""
@@ -104,13 +115,13 @@ class Surface:
         if self.handle is None:
             remedy = "use kubectl, or `reconciler … --kube`"
             raise Refused("what is declared in a cluster is changed there", "", remedy)
-        return raise_error(await self.handle(request))
+        return raise_error(await self.handle(request, self.actor))
 
     async def remember(self, request: Json) -> JsonValue:
         """Carry a request about a memory out. Raises what is wrong with it."""
         if self.remembers is None:
             raise Refused("nothing that agents remember is changed here", "", "use `reconciler memory`")
-        return raise_error(await self.remembers(request))
+        return raise_error(await self.remembers(request, self.actor))
 
 
 @contextmanager
@@ -118,10 +129,10 @@ def surface_of(
     engine: EngineView,
     store: Store,
     hiding: Hiding,
-    handle: Callable[[Json], Awaitable[Json]] | None,
+    handle: Handle | None,
     foresee: Callable[[], Awaitable[Forecast]] | None,
     max_vms: int | None = None,
-    remembers: Callable[[Json], Awaitable[Json]] | None = None,
+    remembers: Handle | None = None,
 ) -> Iterator[Surface]:
     """For as long as this engine acts. `remembers`: `handle` where nothing else is said."""
     hub = Hub(engine, Board())

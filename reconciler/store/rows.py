@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import orjson
 
@@ -249,7 +249,7 @@ def memory_of(row: Sequence[object]) -> MemoryEntry:
     return MemoryEntry(number(at, where), str(entry), str(text), str(writer), number(gone_at, where), str(gone_by))
 
 
-DOORS: Mapping[str, Door] = {"command": "command", "file": "file", "cluster": "cluster", "tree": "tree", "agent": "agent"}
+DOORS: Mapping[str, Door] = {door: door for door in get_args(Door)}
 
 
 def _maybe(value: object) -> str | None:

@@ -190,8 +190,8 @@ USAGE_COLUMNS = (
 AUDIT_COLUMNS = (
     Column("Verb", ".status.verb", "What was done."),
     Column("Object", ".status.object", "To what."),
-    Column("Door", ".status.door", "By a command, a file, the cluster, a tree, the controller itself, or an agent."),
-    Column("Who", ".status.who", "The user, the file or the tree."),
+    Column("Door", ".status.door", "By a command, the page, the API, a file, the cluster, a tree, the controller itself, or an agent."),
+    Column("Who", ".status.who", "The user, what was proved over HTTP, the file or the tree."),
     Column("Changes", ".status.summary", "What changed.", wide=True),
     AGE,
 )

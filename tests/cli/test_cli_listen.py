@@ -9,6 +9,7 @@ import httpx2 as httpx
 import pytest
 
 from reconciler.cli.surfaced import declaring
+from reconciler.core.audit import Actor
 from reconciler.core.keys import Json, Key
 from reconciler.sources.files.scan import Scanner
 from tests.background import Platform
@@ -26,6 +27,7 @@ spec:
   mode: Suspended
 """
 API = Key("Lieutenant", "default", "api")
+PAGE = Actor("page", "token")
 
 
 async def test_what_a_file_declares_is_changed_there(tmp_path: Path) -> None:
@@ -33,18 +35,18 @@ async def test_what_a_file_declares_is_changed_there(tmp_path: Path) -> None:
     file.write_text(FILE)
     [declared] = Scanner("default").scan([file]).objects
 
-    async def elsewhere(request: Json) -> Json:
-        return {"ok": "elsewhere"}
+    async def elsewhere(request: Json, actor: Actor) -> Json:
+        return {"ok": f"elsewhere, for {actor.door}"}
 
     async with fleet_served(tmp_path, []) as served:
         await served.engine.declarations.apply(declared)
         handle = declaring(served.engine, elsewhere)
         resumed: Json = {"op": "patch", "kind": "Lieutenant", "namespace": "default", "name": "api"}
-        assert await handle({**resumed, "set": [{"path": ["mode"], "value": "Running"}]}) == {"ok": f"in {file}"}
+        assert await handle({**resumed, "set": [{"path": ["mode"], "value": "Running"}]}, PAGE) == {"ok": f"in {file}"}
         assert file.read_text() == FILE.replace("Suspended", "Running")
-        assert await handle({**resumed, "op": "annotate", "annotations": {}}) == {"ok": "elsewhere"}
+        assert await handle({**resumed, "op": "annotate", "annotations": {}}, PAGE) == {"ok": "elsewhere, for page"}
         file.unlink()
-        refused = await handle({**resumed, "set": [{"path": ["mode"], "value": "Suspended"}]})
+        refused = await handle({**resumed, "set": [{"path": ["mode"], "value": "Suspended"}]}, PAGE)
         assert refused["error"]["type"] == "NotFound"  # type: ignore[index,call-overload]
 
 

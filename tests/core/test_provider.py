@@ -13,6 +13,16 @@ from reconciler.core.snapshot.provider import Provider
 
 T, C, R = Remedy.TIME, Remedy.CHANGE, Remedy.REQUEST
 
+OVERFLOWS = (
+    '400: {"message":"context_length_exceeded: too long"}',
+    '400: {"message":"This model\'s maximum context length is 128000 tokens. However, your messages resulted in 130012 tokens."}',
+    '400 {"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 213462 tokens > 200000 maximum"}}',
+    "Your input exceeds the context window of this model. Please adjust your input and try again.",
+    '{"error":{"code":400,"message":"The input token count (1196265) exceeds the maximum number of tokens allowed (1048575).",'
+    '"status":"INVALID_ARGUMENT"}}',
+    '400: {"message":"the request exceeds the available context size, try increasing it"}',
+)
+
 ERRORS = [
     # as pi 1.5.2 words them for chat completions (pi-rpc §3)
     ('429: {"message":"Rate limit reached","type":"scripted","code":429}', T),
@@ -44,9 +54,9 @@ ERRORS = [
     ('404: {"message":"The model `x` does not exist or you do not have access to it."}', C),
     ('404 {"type":"error","error":{"type":"not_found_error","message":"model: claude-nope"}}', C),
     ('400: {"message":"Model not found: x"}', C),
-    ('400: {"message":"context_length_exceeded: too long"}', R),
     ('400: {"message":"Invalid value for temperature"}', R),
     ('413: {"message":"the request is too large"}', R),
+    *((words, R) for words in OVERFLOWS),
     ("ENOSPC: no space left on device", R),
     ("content was flagged", R),
     ("", R),
@@ -56,6 +66,12 @@ ERRORS = [
 @pytest.mark.parametrize(("error", "remedy"), ERRORS)
 def test_what_mends_an_error_is_read_from_what_pi_reports(error: str, remedy: Remedy) -> None:
     assert trouble_of(error).remedy is remedy
+
+
+@pytest.mark.parametrize(("error", "remedy"), ERRORS)
+def test_what_is_more_than_a_model_takes_is_told_as_that(error: str, remedy: Remedy) -> None:
+    overflow = error in OVERFLOWS
+    assert (trouble_of(error).reason is Reason.CONTEXT_TOO_LONG) is overflow
 
 
 def test_an_unknown_model_concerns_no_other_model_and_a_wrong_key_does() -> None:

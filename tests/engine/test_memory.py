@@ -71,6 +71,28 @@ def test_what_an_agent_wrote_is_in_the_store_and_told_on_its_next_machine(tmp_pa
     tell(tmp_path, story)
 
 
+def test_the_status_tells_by_a_hash_that_entries_changed_and_that_two_have_the_same(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        def hash_of(key: Key, scope: str) -> str:
+            return str(s.status(key)["memory"][scope]["hash"])
+
+        await s.lieutenant(memory=BOTH)
+        await s.lieutenant("web", memory=BOTH)
+        await s.ready()
+        await s.ready(WEB)
+        edit = s.engine.memory_desk.edit
+        first = await edit(Whose("default"), ["to all"], [], PERSON)
+        await s.until(lambda: hash_of(LT, "shared") == hash_of(WEB, "shared") == first["hash"], "both tell of the same entries")
+        own = hash_of(LT, "agent")
+        assert own == hash_of(WEB, "agent"), "neither has an entry of its own"
+        second = await edit(Whose("default", "api"), ["by hand"], [], PERSON)
+        await s.until(lambda: hash_of(LT, "agent") == second["hash"], "its own entries changed")
+        assert hash_of(LT, "agent") != own == hash_of(WEB, "agent")
+        assert hash_of(LT, "shared") == first["hash"], "nothing changed there"
+
+    tell(tmp_path, story)
+
+
 def test_what_is_told_are_the_newest_lines(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:
         await s.lieutenant(memory={"scopes": ["Agent"], "maxLines": 2})

@@ -226,6 +226,19 @@ def test_an_error_that_one_request_causes_itself_holds_up_the_others_for_a_while
     tell(tmp_path, story)
 
 
+def test_what_is_more_than_the_model_takes_is_told_with_what_helps(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        long = 'error: 400: {"message":"prompt is too long: 213462 tokens > 200000 maximum"}'
+        run.world.answer = lambda prompt: ("", long) if "/bad " in prompt else ("done", "stop")
+        await run.lieutenant()
+        bad, good = await run.task("bad"), await run.task("good")
+        assert await run.ends(bad) == "Failed"
+        assert run.reason(bad, "Ready") == "ContextTooLong"
+        assert await run.ends(good) == "Succeeded", "its provider is not blamed for it"
+
+    tell(tmp_path, story)
+
+
 def test_a_restart_of_the_controller_does_not_ask_anew(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         failing_with(run, "429: try again in 2 hours")

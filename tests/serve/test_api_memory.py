@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.audit import Actor
 from reconciler.core.governance.memory import LONGEST, MemoryEntry, Whose
 from reconciler.engine.ports import PutMemory
 from reconciler.views.remembered import book_of
@@ -39,12 +40,13 @@ async def test_memories_are_read_and_changed_wherever_objects_are_declared(tmp_p
         assert (done["added"], done["removed"], done["entries"]) == (2, 1, 2)
         after = await told(served, PATH.removeprefix("/api/v1"), "Memory")
         assert ([one["text"] for one in after["entries"]], [one["id"] for one in after["gone"]]) == (["by hand", "and\nmore"], ["e-1"])
-        assert (after["gone"][0]["goneBy"], after["hash"]) == ("ada", done["hash"])
+        assert (after["gone"][0]["goneBy"], after["hash"]) == ("token (says ada)", done["hash"])
         assert book_of(after).digest == done["hash"]
         assert (await changed(served, SHARED, add=["for all"]))["entries"] == 1
         assert [one["text"] for one in (await told(served, "/memory/default", "Memory"))["entries"]] == ["for all"]
-        (_, entry), *_ = await served.surface.store.audit()
-        assert (entry.verb, entry.actor.who) == ("remembered", "ada")
+        written = [(entry.verb, entry.actor) for _, entry in await served.surface.store.audit()]
+        own, shared = Actor("api", "token (says ada)"), Actor("api", "token")
+        assert written == [("remembered", own), ("remembered", shared)], "what somebody says of himself is told as that"
 
 
 @pytest.mark.guarantee("G-64")

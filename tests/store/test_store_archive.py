@@ -13,20 +13,24 @@ from pathlib import Path
 import orjson
 import pytest
 
-from reconciler.engine.ports import AddEvent, AppendSession, DropObject, PutIntent, PutMeta, PutObject, SawVms
+from reconciler.core.audit import Actor, Change, Entry
+from reconciler.engine.ports import AddAudit, AddEvent, AppendSession, DropObject, PutIntent, PutMeta, PutObject, SawVms
 from reconciler.errors import Refused, Rejected, Unreachable
 from reconciler.store.archive import export_stream, export_to, import_from
 from reconciler.store.sqlstore import SqlStore, open_store
 from tests.store.conftest import Open
 from tests.store.samples import event, full, intent, key, put
 
-ROWS = 3 + 2 + 3 + 2 + 3 + 2 + 1
+ROWS = 3 + 2 + 3 + 2 + 3 + 2 + 1 + 2
+APPROVED = Entry(Actor("page", "token"), "approved", key("t", "Task"), "uid-t", (Change("approvals[0].id", None, "a1"),), 1000.5)
+DENIED = Entry(Actor("api", "token"), "denied", key("t", "Task"), "uid-t", (), 1001.5)
 
 
 async def _fill(store: SqlStore) -> None:
     await store.write([AddEvent(event("gone")), put("gone"), PutObject(full(), 0), put("a"), put("b")])
     await store.write([DropObject(key("gone"), "uid-gone"), AddEvent(event("two")), AddEvent(event("three \u2028"))])
     await store.write([PutIntent(intent("open")), PutIntent(intent("shut", "created")), SawVms(("v1", "v2"), 0.1), PutMeta("m", "{}")])
+    await store.write([AddAudit(APPROVED, 10), AddAudit(DENIED, 10)])
     await store.write([AppendSession("s", 0, b"\x00\xff{}\n"), AppendSession("s", 5, bytes(range(256))), AppendSession("t", 0, b"t")])
 
 
@@ -43,6 +47,7 @@ async def test_export_and_import_round_trip(opened: Open, tmp_path: Path) -> Non
             assert import_from(copy, archive) == ROWS
             assert await copy.load() == await store.load()
             assert await copy.events() == await store.events()
+            assert await copy.audit() == await store.audit() == [(1, APPROVED), (2, DENIED)]
             assert await copy.session("s") == await store.session("s")
             again = tmp_path / "again.jsonl"
             export_to(copy, again)

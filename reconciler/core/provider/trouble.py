@@ -28,12 +28,13 @@ class Remedy(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """`only_model`: no other model of this provider is concerned. `suspect`: the request itself may be the
-    cause, so that one task may not hold up the others with it for ever. `retry_after`: seconds that the provider asks for; 0: it does
-    not say."""
+    cause, so that one task may not hold up the others with it for ever.
+    `overflow`: it is more than the model takes. `retry_after`: seconds that the provider asks for; 0: it does not say."""
 
     remedy: Remedy
     only_model: bool = False
     suspect: bool = False
+    overflow: bool = False
     retry_after: float = 0.0
 
     @property
@@ -44,7 +45,7 @@ class Trouble:
             case Remedy.CHANGE:
                 return Reason.MODEL_REFUSED
             case Remedy.REQUEST:
-                return Reason.MODEL_ERROR
+                return Reason.CONTEXT_TOO_LONG if self.overflow else Reason.MODEL_ERROR
 
 
 class Cause(StrEnum):
@@ -78,6 +79,12 @@ _QUOTA = re.compile(r"quota|insufficient[_ ](balance|credit|funds)|credit balanc
 _NETWORK = re.compile(
     r"connection (error|refused|reset|closed|timed out)|fetch failed|socket hang up|premature close|\bterminated\b|network"
     r"|\be(conn|timedout|notfound|hostunreach|ai_again|pipe)\w*|getaddrinfo|timed? ?out|timeout|bad gateway|certificate",
+    re.I,
+)
+_OVERFLOW = re.compile(
+    r"context[ _](length|window)[ _-]?(is )?(exceeded|too)|(prompt|input|context) is too long|maximum (context|prompt) length"
+    r"|(exceeds?|larger than|greater than|over)[^.]{0,60}(context (window|length|size)|maximum number of (input )?tokens)"
+    r"|model_context_window_exceeded",
     re.I,
 )
 _CUT = re.compile(r"stream ended|without finish_reason|unexpected end|incomplete", re.I)
@@ -117,6 +124,8 @@ def cause_of(error: str, refused: bool) -> Cause:
 
 def _by_words(error: str, asked: float, spoken: bool) -> Trouble:
     """`spoken`: there was no answer with a status, so it may be the connection."""
+    if _OVERFLOW.search(error):
+        return Trouble(Remedy.REQUEST, overflow=True)
     if _NO_KEY.search(error):
         return Trouble(Remedy.CHANGE)
     if _LIMIT.search(error):

@@ -18,10 +18,11 @@ ANSWERED = frozenset({"stop", "toolUse", "length"})
 
 
 def model_failed(v: TaskView, error: str, otherwise: Reason = Reason.MODEL_ERROR) -> Decision:
-    """G-21: what the error means decides: the task waits for its provider, or this attempt has failed. `otherwise`: its reason then."""
+    """G-21: what the error means decides: the task waits for its provider, or this attempt has failed. `otherwise`: its reason then,
+    where the error itself does not say a better one."""
     trouble = trouble_of(error)
     if trouble.remedy is Remedy.REQUEST or (trouble.suspect and v.record.held >= SUSPECT):
-        return fail(v, otherwise, error or "the last answer ended with error")
+        return fail(v, trouble.reason if trouble.overflow else otherwise, error or "the last answer ended with error")
     asked = v.talk.retry_after if v.talk is not None and trouble.remedy is Remedy.TIME else 0.0
     return HoldForProvider(replace(trouble, retry_after=max(trouble.retry_after, asked)), error)
 

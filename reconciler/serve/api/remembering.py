@@ -8,6 +8,7 @@ from starlette.responses import Response
 from reconciler.core.governance.memory import Book, Whose, agent_key
 from reconciler.core.keys import Json, JsonValue
 from reconciler.serve.api.asking import answer, json_body, only, surface
+from reconciler.serve.guard import api_actor
 from reconciler.serve.surface import Surface
 from reconciler.views.remembered import book_document
 
@@ -41,5 +42,6 @@ async def _change(here: Surface, whose: Whose, asked: Json) -> JsonValue:
 
 
 async def change(request: Request) -> Response:
-    """Add entries, and remove those with these ids. `by`: who asks, for the audit."""
-    return answer(request, await _change(surface(request), whose_of(request), await json_body(request, MEMORY_BODY)))
+    """Add entries, and remove those with these ids. `by`: who asks, by their own word, for the audit."""
+    here = surface(request).acting(api_actor(request))
+    return answer(request, await _change(here, whose_of(request), await json_body(request, MEMORY_BODY)))

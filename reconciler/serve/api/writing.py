@@ -12,6 +12,7 @@ from reconciler.engine.ports import StoredObject
 from reconciler.errors import UsageError
 from reconciler.serve import verbs
 from reconciler.serve.api.asking import answer, flag, json_body, key, only, surface, text, texts
+from reconciler.serve.guard import api_actor
 from reconciler.serve.surface import Surface
 
 Act = Callable[[Surface, StoredObject, Json], Awaitable[Json]]
@@ -96,7 +97,7 @@ def route(act: Act) -> Callable[[Request], Awaitable[Response]]:
     """The endpoint of an act on the object that the path names."""
 
     async def endpoint(request: Request) -> Response:
-        here = surface(request)
+        here = surface(request).acting(api_actor(request))
         told = await act(here, here.object(key(request)), await json_body(request))
         return answer(request, told, 201 if act is send else 200)
 

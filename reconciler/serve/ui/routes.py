@@ -14,7 +14,7 @@ from reconciler.errors import ReconcilerError, UsageError
 from reconciler.serve.api.asking import StandsBy, body, status_of, surface
 from reconciler.serve.api.writing import ACTS
 from reconciler.serve.credentials import SESSION_SECONDS, Credentials, foreign
-from reconciler.serve.guard import marked
+from reconciler.serve.guard import marked, page_actor
 from reconciler.serve.surface import Surface
 from reconciler.serve.ui import screens
 from reconciler.serve.ui.rendering import page, static
@@ -78,7 +78,7 @@ def page_routes(credentials: Credentials, cookie: Callable[[], str]) -> list[Bas
             return PlainTextResponse("the mark of the page is missing: load it again\n", 403)
         room, namespace, name = (request.path_params[part] for part in ("room", "namespace", "name"))
         try:
-            here, asked = surface(request), asked_by(given)
+            here, asked = surface(request).acting(page_actor()), asked_by(given)
             wanted = ACTS.get(request.path_params["act"])
             if wanted is None or room not in ("lieutenants", "tasks", "trees"):
                 raise UsageError("there is no such form", request.url.path[:200], "go back to the page")
