@@ -254,10 +254,10 @@ async def _of_what_runs(
 ) -> Forecast:
     """What the controller that runs here is about to do, and what its last look found: declarations that are refused or can't be fetched,
     and what is not declared any more (G-49). Waits for the first look. Raises `Unreachable` when the last one failed."""
-    while not (follower.rounds or follower.last_error):
+    while not follower.rounds or follower.last_error:
+        if follower.last_error:
+            raise Unreachable("declarations could not be taken in", follower.last_error, "it is tried again; the log says more")
         await asyncio.sleep(POLL)
-    if follower.last_error:
-        raise Unreachable("declarations could not be taken in", follower.last_error, "it is tried again; the log says more")
     away = [Finding(one.repository.address.name, 1, 1, "", one.trouble) for one in repositories if one.trouble]
     refused = (*sync.findings, *away)
     prunes = [Pruned.of(one, False) for one in to_come(sync.prunings, engine.declarations.prunes.approved) if one.due or one.blocked]
