@@ -10,7 +10,7 @@ from reconciler.cli.describe import lines
 from reconciler.core.records import LieutenantRecord, SessionRecord
 from reconciler.core.spending.books import Books
 from reconciler.core.spending.ledger import DAY, Entry, Page, Run
-from reconciler.core.spending.prices import Tokens
+from reconciler.core.spending.prices import Prices, Tokens
 from reconciler.engine.ports import Event
 from reconciler.views.describe import LAST_OUTPUT, Section, describe
 from reconciler.views.documents import Table
@@ -80,7 +80,7 @@ async def test_a_lieutenant_with_what_it_spent_and_how_far_its_budget_is_used() 
         )
         for name, day, cost in (("ada", today, "0.25"), ("ada", before, "0.5"), ("bob", today, "7"))
     )
-    found = await describe(Mirrors([ada]), ada, 90.0, Books(pages, {}, today * DAY + 3600))
+    found = await describe(Mirrors([ada]), ada, 90.0, Books(pages, Prices(), today * DAY + 3600))
     sections = {section.title: section.body for section in found.sections}
     assert list(sections)[-3:] == ["Usage", "Budget", "Events"]
     header, rows = (
