@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
+from reconciler.cli.books import books_of
 from reconciler.cli.choosing import Selector, Several, chosen
 from reconciler.cli.output import table_lines
 from reconciler.cli.read import one
@@ -43,7 +44,8 @@ def _describe(config: Config, key: Key) -> None:
     async def run() -> None:
         async with reader(config) as store:
             try:
-                description = await views.describe(store, await one(store, key), time.time())
+                books = await books_of(config, store) if key.kind == "Lieutenant" and not config.kube else None
+                description = await views.describe(store, await one(store, key), time.time(), books)
             except NotFound:
                 stock = views.stock(key.name) if key.kind == PROFILE else None
                 if stock is None:

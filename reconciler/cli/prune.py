@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from reconciler.engine.registry import Registry
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.prunes import BlockedPrune
-from reconciler.errors import Refused
+from reconciler.errors import Refused, UsageError
 from reconciler.sources.files.scan import Scanner
 from reconciler.sources.files.sync import FileSync
 
@@ -27,7 +28,7 @@ from reconciler.sources.files.sync import FileSync
 def prune(
     config: Config,
     paths: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(metavar="[PATH…]", help="Look at these files now; without any: what the controller found.", show_default=False),
     ] = None,
     approve: Annotated[str, typer.Option("--approve", metavar="HASH", help="Delete exactly what is listed under this hash.")] = "",
@@ -36,7 +37,11 @@ def prune(
 
     What files or a repository do not declare any more is deleted by itself only in a stack whose `.reconciler.yaml` allows it. With
     --approve the controller deletes exactly what is listed under that hash, when it finds just that once more."""
-    found = asyncio.run(_blocked(config, paths or []))
+    for text in paths or ():
+        if text.startswith("git+"):
+            remedy = "`reconciler prune` without it shows what the controller that follows it found"
+            raise UsageError("repositories are not looked at here", text, remedy)
+    found = asyncio.run(_blocked(config, [Path(text) for text in paths or ()]))
     if not approve:
         rows = [(one.hash or "-", one.root or "-", str(one.count), one.why, one.removals) for one in found]
         if rows:
@@ -52,7 +57,7 @@ def prune(
     out(f"approved: {known.removals}; {who} deletes {'it' if known.count == 1 else 'them'}")
 
 
-async def _blocked(config: Config, paths: list[Path]) -> list[BlockedPrune]:
+async def _blocked(config: Config, paths: Sequence[Path]) -> list[BlockedPrune]:
     """What the controller found last; of these paths, what a look finds now."""
     store = LateStore(config.store_address)
     try:

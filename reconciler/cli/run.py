@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -24,10 +25,12 @@ from reconciler.cli.where import Arguments, Where, existing, followed, where
 from reconciler.config import Config
 from reconciler.core.conditions import undeclared
 from reconciler.core.keys import Json, Key
+from reconciler.core.prune import to_come
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
 from reconciler.errors import Unreachable, UsageError
 from reconciler.sources.documents.kept import Kept
+from reconciler.sources.documents.reader import Finding
 from reconciler.sources.files.scan import Scan, Scanner
 from reconciler.sources.files.source import FileSource
 from reconciler.sources.files.sync import FileSync
@@ -38,6 +41,7 @@ from reconciler.views.forecast import Forecast, Pruned, forecast_of
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.serve.http import Listening
+    from reconciler.sources.git.source import Followed
 
 POLL = 0.1
 READING = 30.0
@@ -108,7 +112,7 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
             supervisor=runner.supervisor,
         )
         async with (
-            surfaced(runner, opened, lambda: _forecast(config, Where())) as surface,
+            surfaced(runner, opened, lambda: _of_what_runs(config, follower, sync, engine, repositories)) as surface,
             runner.listening(sources, surface=lambda: surface),
         ):
             following = asyncio.create_task(follower.run(), name="follower")
@@ -243,6 +247,24 @@ async def _of_apply(config: Config, paths: Sequence[Path]) -> Forecast:
             if one.key.kind == kind.name:
                 wanted.append((one.key, {"spec": one.spec, "labels": dict(one.labels), "annotations": dict(one.annotations)}))
     return Forecast(await kube.planned(config, wanted), found.inputs_hash, tuple(found.findings))
+
+
+async def _of_what_runs(
+    config: Config, follower: Follower, sync: FileSync, engine: EngineView, repositories: Sequence[Followed]
+) -> Forecast:
+    """What the controller that runs here is about to do, and what its last look found: declarations that are refused or can't be fetched,
+    and what is not declared any more (G-49). Waits for the first look. Raises `Unreachable` when the last one failed."""
+    while not follower.rounds or follower.last_error:
+        if follower.last_error:
+            raise Unreachable("declarations could not be taken in", follower.last_error, "it is tried again; the log says more")
+        await asyncio.sleep(POLL)
+    away = [Finding(one.repository.address.name, 1, 1, "", one.trouble) for one in repositories if one.trouble]
+    refused = (*sync.findings, *away)
+    prunes = [Pruned.of(one, False) for one in to_come(sync.prunings, engine.declarations.prunes.approved) if one.due or one.blocked]
+    # A planner computes for a while: not on the loop's thread.
+    forecast = await asyncio.to_thread(lambda: asyncio.run(_forecast(config, Where())))
+    inputs = hashlib.sha256(f"{forecast.inputs_hash}{refused}{prunes}".encode()).hexdigest()
+    return replace(forecast, inputs_hash=inputs, refused=refused, prunes=prunes)
 
 
 async def _forecast(config: Config, at: Where, prune: bool = False) -> Forecast:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconciler.cli.edit import edit
 from reconciler.cli.runner import Runner
@@ -24,9 +24,7 @@ if TYPE_CHECKING:  # heavy parts, loaded when something listens
 
 
 @asynccontextmanager
-async def surfaced(
-    runner: Runner, opened: Controller, foresee: Callable[[], Coroutine[Any, Any, Forecast]]
-) -> AsyncIterator[Surface | None]:
+async def surfaced(runner: Runner, opened: Controller, foresee: Callable[[], Awaitable[Forecast]]) -> AsyncIterator[Surface | None]:
     """For as long as this controller acts; None where nothing listens. `foresee`: makes a plan."""
     if not runner.listens:
         yield None
@@ -36,12 +34,8 @@ async def surfaced(
 
     config = runner.config
     hiding = Hiding(opened.secrets.known, [config.environ.get("VERS_API_KEY", "")])
-
-    async def planned() -> Forecast:  # a planner computes for a while: not on the loop's thread
-        return await asyncio.to_thread(lambda: asyncio.run(foresee()))
-
     handle = declaring(opened.engine, opened.commands.handle)
-    with surface_of(opened.engine, opened.store, hiding, handle, planned, config.max_vms) as surface:
+    with surface_of(opened.engine, opened.store, hiding, handle, foresee, config.max_vms) as surface:
         yield surface
 
 

@@ -8,8 +8,8 @@ under a hash that a person may approve."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from reconciler.api.meta import Model
 from reconciler.api.vmtree import Node, VMTreeSpec
@@ -160,6 +160,15 @@ def prune(stack: StackState, since: Mapping[Removal, Absence], now: float, appro
         return Pruning(stack, due=stack.removals, approval=name)
     due = tuple(one for one in stack.removals if one not in kept)
     return Pruning(stack, due=due, blocked=Blocked(stack.id, stack.root, kept, why, name))
+
+
+def to_come(prunings: Iterable[Pruning], approved: Collection[str] = ()) -> tuple[Pruning, ...]:
+    """What these leave for later: what is absent as if it had been so for long enough, and without the deletions that are `due`."""
+    return tuple(replace(one, due=()) if one.wait is None else _if_it_stays(one.stack, approved) for one in prunings)
+
+
+def _if_it_stays(stack: StackState, approved: Collection[str]) -> Pruning:
+    return prune(stack, dict.fromkeys(stack.removals, Absence(float("-inf"))), 0.0, approved)
 
 
 def _refusal(stack: StackState, free: tuple[Removal, ...]) -> str:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.parsing import load_spec
 from reconciler.api.status.base import Status
 from reconciler.api.status.vmtree import VMTreeStatus
 from reconciler.api.stock import stock_profiles
 from reconciler.core.keys import Json
 from reconciler.core.snapshot.vm import VmMetadata
+from reconciler.core.spending.books import Books
+from reconciler.core.spending.pool import words_of
+from reconciler.core.spending.window import begins
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, Store, StoredObject
 from reconciler.views.conversation import is_for, last_said
 from reconciler.views.documents import Table, age, labels_of, ready_reason, stock_spec, text_at
 from reconciler.views.nodes import limit_table, node_table, tree_spec
 from reconciler.views.profiles import resolved
+from reconciler.views.spent import spent_since, usage_table
 from reconciler.visible import one_line
 
 EVENTS = 20
@@ -40,18 +46,30 @@ class Description:
     sections: tuple[Section, ...]
 
 
-async def describe(store: Store, obj: StoredObject, now: float) -> Description:
-    """The description of an object of this store. `now`: what its age is reckoned from. Raises what the store raises."""
+async def describe(store: Store, obj: StoredObject, now: float, books: Books | None = None) -> Description:
+    """The description of an object of this store. `now`: what its age is reckoned from; `books`: what was spent, None where that is not
+    known. Raises what the store raises."""
     tasks: list[StoredObject] = []
     said = ""
     if obj.key.kind == "Lieutenant":
         tasks = [task for task in await store.objects("Task", obj.key.namespace) if is_for(task, obj.key)]
         said = await last_said(store, obj, tasks)
     found = description(obj, tasks, said, await store.events(obj.key, limit=EVENTS), now)
+    if obj.key.kind == "Lieutenant" and books is not None:
+        return replace(found, sections=(*found.sections[:-1], *_usage(obj, books), found.sections[-1]))
     if obj.key.kind != "BootProfile":
         return found
     specs, origins = await profiles_of(store, obj.key.namespace)
     return replace(found, sections=(*found.sections[:1], Section("Comes to", resolved(obj.key.name, specs, origins)), *found.sections[1:]))
+
+
+def _usage(obj: StoredObject, books: Books) -> Iterator[Section]:
+    """What it spent, and of its own budget how much."""
+    yield Section("Usage", usage_table(books, obj.key.namespace, obj.key.name))
+    spec = load_spec(obj.key.kind, obj.spec, tolerant=True)
+    if isinstance(spec, LieutenantSpec) and spec.budget is not None:
+        spent = spent_since(books, obj.key.namespace, obj.key.name, begins(spec.budget, books.now))
+        yield Section("Budget", f"used in its window: {words_of(spec.budget, spent)}")
 
 
 async def profiles_of(store: Store, namespace: str) -> tuple[dict[str, Json], dict[str, str]]:

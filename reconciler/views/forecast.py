@@ -111,6 +111,11 @@ class Pruned:
         return cls(pruning.stack.root, pruning.due, pruning.blocked, planned)
 
     @property
+    def keys(self) -> set[Key]:
+        """The objects that it is about."""
+        return {one.key for one in (*self.deleted, *(self.blocked.removals if self.blocked is not None else ()))}
+
+    @property
     def lines(self) -> Iterable[str]:
         if self.deleted:
             shown = "" if self.planned else " (`--prune` shows the acts)"

@@ -10,9 +10,10 @@ from decimal import Decimal
 from reconciler.api.version import API_VERSION
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.spending.books import Books
-from reconciler.core.spending.ledger import DAY, NOTHING, Entry, Page, Spent
+from reconciler.core.spending.ledger import BUCKET, DAY, NOTHING, Entry, Page, Spent
+from reconciler.core.spending.ledger import DAYS as KEPT
 from reconciler.core.spending.prices import NO_TOKENS, Prices, Tokens
-from reconciler.views.documents import USAGE
+from reconciler.views.documents import USAGE, Table
 
 BY = ("lieutenant", "tree", "task", "model", "day")
 """What it may be told apart by."""
@@ -112,6 +113,25 @@ def costs(books: Books, days: int = DAYS, namespace: str | None = None) -> Costs
 def of_agent(books: Books, namespace: str, name: str, days: int = DAYS) -> Line:
     """What this agent spent."""
     return lines(books, "lieutenant", days, namespace).get((namespace, name), Line())
+
+
+def usage_table(books: Books, namespace: str, name: str) -> Table:
+    """What this agent spent today, and in all days that are in the books."""
+    rows = (("today", of_agent(books, namespace, name, 1)), (f"{KEPT} days", of_agent(books, namespace, name, KEPT)))
+    told = ((when, line.cost + ("+" if line.spent.unpriced else ""), str(line.spent.tokens), line.hours) for when, line in rows)
+    return Table(("IN", "US DOLLARS", "TOKENS", "MACHINE HOURS"), tuple(told))
+
+
+def spent_since(books: Books, namespace: str, name: str, begun: float) -> Spent:
+    """What this agent spent since then, in whole buckets, and for how long its machine ran."""
+    found = NOTHING
+    for agent, page in books.pages:
+        if agent != (namespace, name):
+            continue
+        for entry in page.entries:
+            found += entry.spent(books.prices) if entry.at + BUCKET > begun else NOTHING
+        found += Spent(seconds=sum(max(0.0, run.ended - max(run.begun, begun)) for run in page.runs))
+    return found
 
 
 def lines(books: Books, by: str, days: int, namespace: str | None) -> dict[tuple[str, str], Line]:

@@ -16,6 +16,7 @@ from tests.background import Platform
 from tests.cli.conftest import Run
 from tests.program import Program
 from tests.serve.rig import fleet_served
+from tests.sources.fleetdir import marker, profile
 
 FILE = """# Keep this
 apiVersion: fleet.vers.sh/v1alpha1
@@ -80,3 +81,31 @@ def test_the_program_serves_page_api_and_probes(stub: Platform, tmp_path: Path) 
             done = http.post("/api/v1/lieutenants/default/api/resume", headers={"Authorization": f"Bearer {token}"})
             assert done.status_code == 200
             assert "mode: Running" in (specs / "fleet.yaml").read_text()
+
+
+@pytest.mark.guarantee("G-49")
+def test_a_plan_of_what_runs_says_what_is_refused_and_what_is_blocked(stub: Platform, tmp_path: Path) -> None:
+    specs = tmp_path / "specs"
+    specs.mkdir()
+    (specs / ".reconciler.yaml").write_text(marker(maxDelete=0))
+    for name in ("kept", "gone"):
+        (specs / f"{name}.yaml").write_text(profile(name))
+    program = Program(tmp_path, dict(stub.endpoints.environment()), warm=True)
+    with program.controller(str(specs), "--once") as before:
+        assert before.process.wait(60) == 0, before.said
+    (specs / "gone.yaml").unlink()
+    (specs / "bad.yaml").write_text(profile("bad").replace("workDir", "workDri"))
+    with program.controller(str(specs), "--listen", "127.0.0.1:0", name="after") as process:
+        process.says("listening on ")
+        found = re.search(r"listening on 127\.0\.0\.1:(\d+)", process.said)
+        assert found is not None
+        with httpx.Client(base_url=f"http://127.0.0.1:{found[1]}", trust_env=False, timeout=60) as http:
+            told = http.get("/api/v1/plan").json()
+            assert [(Path(one["file"]).name, one["field"]) for one in told["refused"]] == [("bad.yaml", "spec.agent.workDri")]
+            [stack] = told["prune"]
+            blocked = [*stack["deleted"], *stack["blocked"]["objects"]]
+            assert blocked == [{"kind": "BootProfile", "name": "gone", "namespace": "default", "protected": False}]
+            page = http.get("/plan").text
+            for words in ("bad.yaml", "spec.agent.workDri", "PruneBlocked", "bootprofile/gone"):
+                assert words in page
+            assert "Nothing to do" not in page

@@ -106,3 +106,10 @@ def test_a_running_controller_acts_on_an_approval(tmp_path: Path, stub: Platform
         program("wait", "bp/a", "bp/b", "--for", "delete")
         assert program("get", "bp", "-o", "name").split() == ["bootprofile/c"]
         assert controller.stop() == 0
+
+
+def test_a_repository_is_not_taken_for_a_file(run: Run, tmp_path: Path) -> None:
+    refused = run("prune", "git+https://example.com/fleet.git")
+    assert refused.code == 64
+    assert "repositories are not looked at here (git+https://example.com/fleet.git)" in refused.err
+    assert "`reconciler prune` without it" in refused.err

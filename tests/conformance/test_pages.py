@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,14 @@ def test_every_cited_promise_exists() -> None:
         if name not in KNOWN
     }
     assert wrong == set()
+
+
+def test_the_command_line_page_lists_a_command_once_and_its_tables_stand_apart() -> None:
+    """Above what is made from the program: two rows of one command would contradict each other sooner or later."""
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8").partition("<!-- Made by")[0]
+    listed = re.findall(r"^\| (`.+?`)(?:, `.+?`)* \|", text, re.MULTILINE)
+    assert len(listed) > 30
+    assert sorted({one for one in listed if listed.count(one) > 1}) == []
+    lines = text.split("\n")
+    glued = [line for before, line in pairwise(lines) if before and (line.startswith("#") or (line[:1] == "|" != before[:1]))]
+    assert glued == [], "a heading or a table follows an empty line"

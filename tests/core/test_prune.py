@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.api.parsing import load_spec
 from reconciler.core.keys import Json, Key
-from reconciler.core.prune import APART, Absence, Removal, StackState, absences, digest, machines, parts, prune
+from reconciler.core.prune import APART, Absence, Removal, StackState, absences, digest, machines, parts, prune, to_come
 
 UUID = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
 
@@ -50,6 +50,17 @@ def test_each_condition_by_itself_keeps_everything_and_says_why(change: dict[str
     due, why = decided(replace(FIT, **change))  # type: ignore[arg-type]
     assert due == ()
     assert word in why
+
+
+def test_what_is_still_to_come_is_foreseen_and_what_is_done_is_not_told_again() -> None:
+    waiting, done = prune(FIT, {}, 100.0), prune(FIT, dict.fromkeys(FIT.removals, Absence(0.0)), 100.0)
+    assert (waiting.due, done.due) == ((), (A, B))
+    capped = prune(replace(FIT, max_delete=1), {}, 100.0)
+    found = to_come([waiting, done, capped])
+    assert [one.due for one in found] == [(A, B), (), ()]
+    assert [one.blocked.removals if one.blocked else () for one in found] == [(), (), (A, B)]
+    [approved] = to_come([capped], {digest(UUID, FIT.removals)})
+    assert (approved.due, approved.blocked) == ((A, B), None)
 
 
 def test_a_fifth_may_go_where_no_cap_is_set_and_always_one() -> None:

@@ -186,8 +186,10 @@ async def fleet_served(
     stands_by: bool = False,
     listening: Listening | None = None,
     own: Callable[..., bool] = lambda client, server: True,
+    foresees: Forecast | None = None,
 ) -> AsyncIterator[Served]:
-    """`cluster`: declarations live elsewhere; `stands_by`: an operator that is not in charge; `own`: whose the connections are."""
+    """`cluster`: declarations live elsewhere; `stands_by`: an operator that is not in charge; `own`: whose the connections
+    are; `foresees`: the plan, nothing to do where it is None."""
     async with AsyncExitStack() as stack:
         store = open_store(path / "state.db")
         stack.push_async_callback(store.aclose)
@@ -207,7 +209,7 @@ async def fleet_served(
 
         async def foresee() -> Forecast:
             served_.foreseen += 1
-            return forecast_of(Foreseen((), {}), "hash", ())
+            return foresees or forecast_of(Foreseen((), {}), "hash", ())
 
         handle = None if cluster else commands.handle
         surface = stack.enter_context(surface_of(engine, store, Hiding(values.known), handle, foresee, 20, commands.handle))

@@ -12,11 +12,15 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
+from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.keys import Key
+from reconciler.core.prune import Blocked, Removal
 from reconciler.engine.ports import Event
 from reconciler.serve.guard import POLICY
 from reconciler.serve.ui.rendering import assets
 from reconciler.serve.ui.routes import SCREENS
+from reconciler.sources.documents.reader import Finding
+from reconciler.views.forecast import Forecast, Pending, Planned, Pruned
 from tests.serve.rig import NOW, TALK, TOKEN, Served, conditions, fleet_served, large_fleet, lieutenant, said, small_fleet, task
 
 SECRET = "sk-very-secret-value"
@@ -61,6 +65,14 @@ def hostile_fleet() -> list[object]:
         lieutenant(2, "Idle", name=EVIL),
         *[one for one in small_fleet() if one.key.name == "prod"],
     ]
+
+
+def hostile_plan() -> Forecast:
+    """One of each that a plan can tell."""
+    api, other = Key("Lieutenant", "default", "api"), Removal(Key("Lieutenant", "default", EVIL))
+    pruned = Pruned(EVIL, (other, Removal(api)), Blocked(EVIL, EVIL, (other,), EVIL, EVIL), False)
+    acts, rest = [Planned(api, EVIL, EVIL, EVIL, why=EVIL, lost=EVIL)], [Pending(api, EVIL, EVIL, EVIL)]
+    return Forecast(acts, "hash", [Finding(EVIL, 1, 1, EVIL, EVIL)], rest, True, [pruned])
 
 
 @pytest.fixture
@@ -128,19 +140,26 @@ async def test_a_lieutenant_with_its_conversation_tasks_and_machine(served: Serv
 
 
 @pytest.mark.guarantee("G-64")
-@pytest.mark.parametrize("path", ["/", "/lieutenants/default/api", "/tasks", "/tasks/default/docs-1", "/events", "/costs"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/lieutenants/default/api?plan=1", "/tasks", "/tasks/default/docs-1", "/events", "/costs", "/plan"],
+)
 async def test_whatever_is_said_is_text(tmp_path: Path, path: str) -> None:
     events = [Event(Key("Lieutenant", "default", EVIL), "uid-1", "Warning", EVIL, EVIL, NOW)]
     events.append(Event(Key("Lieutenant", "default", "api"), "uid-1", "Warning", EVIL, EVIL, NOW))
     talk = said("user", EVIL) + said("assistant", EVIL, calls=[{"id": "c", "name": EVIL, "arguments": {"path": EVIL}}], errorMessage=EVIL)
     talk += said("toolResult", EVIL, toolCallId="c")
-    async with fleet_served(tmp_path, hostile_fleet(), events, [("s-1", talk)]) as served:  # type: ignore[arg-type]
-        answer = await served.http.get(path, params={"q": ""})
+    async with fleet_served(tmp_path, hostile_fleet(), events, [("s-1", talk)], foresees=hostile_plan()) as served:  # type: ignore[arg-type]
+        answer = await served.http.get(f"{path}{'&' if '?' in path else '?'}q=")
         page = Parsed(answer.text)
         assert [attrs for tag, attrs in page.elements if tag == "script" and "page.js" not in str(attrs.get("src"))] == []
         assert [tag for tag, _ in page.elements if tag == "img"] == []
         assert not set(answer.text) & set("\x1b\u202e")
         assert path == "/costs" or "{{7*7}}" in page.text
+        if "plan" in path:
+            for words in ("Not as declared even then", "Declarations that are refused", "Not declared any more", "PruneBlocked"):
+                assert words in page.text
+            assert "Nothing to do" not in page.text
         assert "49" not in re.sub(r"\d{3,}|[\da-f-]{36}", "", page.text)
 
 
@@ -160,6 +179,18 @@ async def test_no_secret_is_on_a_page(served: Served) -> None:
     for path in PATHS:
         assert SECRET not in (await served.http.get(path)).text
     assert "[redacted]" in (await served.http.get("/lieutenants/default/api")).text
+
+
+async def test_figures_files_and_what_stands_in_the_way_are_shown(served: Served) -> None:
+    assert "closed: machines can be made" in Parsed((await served.http.get("/capacity")).text).text
+    served.engine.gatherer.slots.hold.breaker = Breaker("the account has no machines left", NOW)
+    served.engine.table.halted = "2026-11-21T08:16:40Z"
+    page = Parsed((await served.http.get("/capacity")).text).text
+    assert "open the account has no machines left" in page
+    assert "since 2026-11-21T08:16:40Z" in page
+    assert "closed: machines can be made" not in page
+    assert "server.js" in Parsed((await served.http.get("/tasks/default/docs-1")).text).text
+    assert "$0.037500 for 6 answers: 3609 tokens read, 1020 written." in Parsed((await served.http.get("/costs")).text).text
 
 
 # --- who may --------------------------------------------------------------------------------------------------------------------

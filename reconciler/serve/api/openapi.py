@@ -48,7 +48,9 @@ SCHEMAS: dict[str, Json] = {
     "Events": _object(kind={"const": "List"}, items=_list(_ref("Event")), metadata=_object(after=WHOLE)),
     "Row": _object(**KEY, standing={"enum": [one.value for one in Standing]}, phase=STRING, reason=STRING, message=STRING, since=STRING),
     "Rows": _object(counts={"type": "object", "additionalProperties": WHOLE}, total=WHOLE, items=_list(_ref("Row"))),
-    "Plan": _object(actions=_list(MAP), summary=MAP, pending=_list(MAP), refused=_list(MAP), complete=FLAG, inputsHash=STRING),
+    "Plan": _object(
+        actions=_list(MAP), summary=MAP, pending=_list(MAP), refused=_list(MAP), prune=_list(MAP), complete=FLAG, inputsHash=STRING
+    ),
     "Capacity": _object(
         vms={"type": "object", "additionalProperties": WHOLE},
         total=WHOLE,

@@ -225,7 +225,9 @@ async def _foreseen(here: Surface, of: Key | None) -> Forecast | ReconcilerError
         return whole
     mine = {of, *(task.key for task in here.tasks_of(of))} if of.kind == "Lieutenant" else {of}
     planned = [one for one in whole.planned if one.key in mine]
-    return Forecast(planned, whole.inputs_hash, (), [one for one in whole.pending if one.key in mine], whole.cut)
+    pending = [one for one in whole.pending if one.key in mine]
+    prunes = [one for one in whole.prunes if mine & one.keys]
+    return Forecast(planned, whole.inputs_hash, whole.refused, pending, whole.cut, prunes)
 
 
 def _key(request: Request, kind: str) -> Key:
