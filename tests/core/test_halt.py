@@ -1,4 +1,4 @@
-"""A halted fleet: nothing is said to an agent and no turn is cut off for the escalation; declared ends hold as ever. A table of promises."""
+"""A halted fleet: nothing is said to an agent and no turn is cut off for the escalation; declared ends hold as ever. A table."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a halted fleet means for a task: nothing is said to its agent, no new work and no word in the middle of a turn, and no turn is cut off
-by the escalation. Declared ends (cancel, deadline, time, turns, budget) hold as ever. Pure."""
+"""What a halted fleet means for a task: nothing is said to its agent, no new work and no word in a turn, and no turn is cut off by
+the escalation. Declared ends (cancel, deadline, time, turns, budget) hold as ever. Pure."""
 
 from __future__ import annotations
 

@@ -65,7 +65,8 @@ def resolve_the_steer(v: TaskView) -> Decision | None:
     if v.record.abort:
         return Finish("Expired", Reason.NOT_LANDED, f"not seen within {v.land_seconds} s")
     step = next_step(v) if v.target_phase == "Running" else None
-    return (step and wait_while_halted(v)) or step or Withdraw()
+    held = wait_while_halted(v) if step is not None else None
+    return held or step or Withdraw()
 
 
 def say_it_after_the_interruption(v: TaskView) -> Decision | None:
@@ -85,7 +86,8 @@ def say_it_after_the_interruption(v: TaskView) -> Decision | None:
             return Wait(Reason.ESCALATING, "interrupting the turn", until=until)
         step = next_step(v)
         if step is not None or v.record.reprompted:
-            return (step and wait_while_halted(v)) or step or Wait(Reason.LANDING, "said after the interruption; not yet seen in the conversation")
+            held = wait_while_halted(v) if step is not None else None
+            return held or step or Wait(Reason.LANDING, "said after the interruption; not yet seen in the conversation")
         return Finish("Expired", Reason.NOT_LANDED, "the turn could not be interrupted") if v.record.abort else Withdraw()
     if v.availability is not Availability.READY:
         return Wait(Reason.ESCALATING, "waiting until its lieutenant is ready")
