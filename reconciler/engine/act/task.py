@@ -61,7 +61,7 @@ from reconciler.errors import GuestFailed, InvalidSpec
 SENT, SENT_STEER = Wait(Reason.DELIVERING, ON_ITS_WAY), Wait(Reason.LANDING, ON_ITS_WAY)
 """What is told of a prompt from the moment it may be on its way."""
 
-SPEAKING = (Deliver, SendSteer, Continue, Escalate, Reprompt, Remind)
+SPEAKING = Deliver | SendSteer | Continue | Escalate | Reprompt | Remind
 """What says something to an agent, or cuts a turn short for the sake of it: not done in a halted fleet."""
 
 
