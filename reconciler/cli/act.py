@@ -210,6 +210,9 @@ def resume(
     if halted == bool(words):
         raise UsageError("what is to be resumed?", "KIND NAME | --halted", "give one of them")
     if halted:
+        if config.kube:
+            remedy = "`kubectl exec -n reconciler deploy/reconciler -- reconciler resume --halted`"
+            raise UsageError("`resume --halted` does not go through an API server", "--kube", remedy)
         asyncio.run(submit(config, [{"op": "halt", "on": False}]))
         out("the fleet goes on")
         return
@@ -227,7 +230,7 @@ def halt(config: Config) -> None:
     """Stop the fleet from creating machines and delivering work.
 
     It holds at once, for every lieutenant and tree, and over restarts of the controller. What runs is not cut off: turns go on, and
-    nothing is suspended or deleted for it. `reconciler resume --halted` takes it back."""
+    nothing is suspended or deleted for it; a cancel, limits and budgets hold as ever. `reconciler resume --halted` takes it back."""
     since = asyncio.run(submit(config, [{"op": "halt", "on": True}]))[0]
     out(f"the fleet is halted since {since}; `reconciler resume --halted` lets it go on")
 

@@ -33,8 +33,8 @@ def doctor(
 ) -> None:
     """Check what a controller needs, and say what to fix.
 
-    Key, API, clock, machines, Node and pi, git, store, state directory, sinks of notices. With --kube: API server, kinds, your
-    rights, whether an operator is alive, and your own key for the platform."""
+    Key, API, clock, machines, Node and pi, git, store, whether the fleet is halted, state directory, sinks of notices. With --kube:
+    API server, kinds, your rights, whether an operator is alive, and your own key for the platform."""
     if notify and config.kube:
         raise UsageError("an operator's sinks are tried where it runs", "--notify", "leave it out, or leave --kube out")
     if notify and not config.notify:
@@ -186,6 +186,24 @@ async def _store(config: Config) -> str:
         await store.aclose()
 
 
+async def _fleet(config: Config) -> str:
+    """Whether `halt` is in force."""
+    from reconciler.cli.halted import REMEDY, since
+    from reconciler.store.sqlstore import open_store
+
+    try:
+        store = open_store(config.store_address, inline=True, read_only=True)
+    except NotFound:
+        return "not halted"
+    try:
+        at = await since(store)
+    finally:
+        await store.aclose()
+    if at:
+        raise Remark(f"halted since {at}: nothing is created and nothing is delivered", store.where, REMEDY)
+    return "not halted"
+
+
 async def _sink(config: Config, sink: Sink, send: bool) -> str:
     """Whether its values are there and fit, and its program is; `send`: and whether it takes a notice."""
     from reconciler.app import secrets_of
@@ -223,5 +241,6 @@ CHECKS: dict[str, Callable[[Config], Awaitable[str]]] = {
     "local": _local,
     "git": _git,
     "store": _store,
+    "fleet": _fleet,
     "state": _state,
 }

@@ -11,6 +11,7 @@ from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.books import PLAIN, Books
+from reconciler.cli.halted import say_when_halted
 from reconciler.cli.several import tell
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key, boot_profile
@@ -62,6 +63,8 @@ def get(
             found, missing = await documents(config, store, selection, namespace, selector, stock, books)
             if shape.kind in ("table", "wide") and any(doc["kind"] == PROFILE for doc in found):
                 found = await told_whole(store, found, namespace)
+            if shape.kind in ("table", "wide"):
+                await say_when_halted(store)
             if found or (not missing and (selection.names or shape.kind in ("json", "yaml", "jsonpath"))):
                 output.show(found, shape, len(selection.names) == 1, all_namespaces)
             tell(config, missing)

@@ -12,6 +12,7 @@ from rich.tree import Tree
 from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
+from reconciler.cli.halted import say_when_halted
 from reconciler.cli.names import Selector
 from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction
@@ -55,6 +56,8 @@ def tree(
 
         async with reader(config) as store:
             found = await one(store, key) if key is not None else None
+            if shape.kind == "table":
+                await say_when_halted(store)
             objects = [obj for kind in KINDS for obj in await store.objects(kind.name, config.namespace)]
             machines = await store.objects(MACHINE, config.namespace)
             clean = await redaction(config, store)

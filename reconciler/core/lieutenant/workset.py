@@ -178,6 +178,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         copied_by=copied_by(view.lieutenant) if view.lieutenant else "",
         abandoned=availability is Availability.GOING and (overdue or not running),
         no_work=view.no_work,
+        went_on_at=view.went_on_at,
         over_budget=over_budget(view),
         budget=spec.budget,
         spent=spent_by(view, record, index) if spec.budget is not None else NOTHING,

@@ -128,6 +128,7 @@ class TaskView:
     probes: bool = False  # it is the one probe of that provider
     copied_by: str = ""  # who makes a live copy of its lieutenant, which gets no work meanwhile
     no_work: Held | None = None  # why nothing may be sent to its lieutenant now: a limit is reached, or the fleet is halted
+    went_on_at: float = 0.0  # when the fleet was last halted no longer, 0 for never
     over_budget: OverBudget | None = None  # a budget that its lieutenant spends from is used up
     budget: TaskBudget | None = None  # its own
     spent: Spent = NOTHING  # of its own budget, earlier attempts included

@@ -45,8 +45,8 @@ class GoesOn(IntEnum):
 class WorkSet:
     """`key`: of the lieutenant; `lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for;
     `observed_at`: when the outside was looked at, `now` when it is decided; `no_work`: why no task may be sent
-    to it now, for the sake of others or of a budget; `prices`: of models for which pi tells none; `goes_on`: it is the one
-    before, with what an act inside the machine has just made of that."""
+    to it now, for the sake of others or of a budget; `went_on_at`: when the fleet was last halted no longer, 0 for never; `prices`: of
+    models for which pi tells none; `goes_on`: it is the one before, with what an act inside the machine has just made of that."""
 
     key: Key
     now: float
@@ -57,5 +57,6 @@ class WorkSet:
     deleted_at: float | None = None
     observed_at: float = 0.0
     no_work: Held | None = None
+    went_on_at: float = 0.0
     prices: Prices = DEFAULT_PRICES
     goes_on: GoesOn = GoesOn.NO

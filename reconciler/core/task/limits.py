@@ -24,6 +24,7 @@ from reconciler.core.decisions import (
 from reconciler.core.records import FINISHED, TaskRecord
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.budget import when_to_obey
+from reconciler.core.task.halt import is_halted
 from reconciler.core.task.reminder import when_to_say_it_again
 from reconciler.core.task.view import ABORT_PATIENCE, answered, landed_at, run, turns
 from reconciler.core.times import timestamp
@@ -102,7 +103,7 @@ def next_limit(v: TaskView) -> float | None:
         limits.append(max(v.created_at, v.not_before) + v.deadline_seconds)
     if v.record.sent and v.timeout_seconds:
         limits.append(begun(v.record) + v.timeout_seconds)
-    if v.record.phase == "Running" and v.no_progress_seconds:
+    if v.record.phase == "Running" and v.no_progress_seconds and not (is_halted(v) and next_step(v) is not None):
         limits.append(patience_ends(v))
     if v.record.phase == "Running" and v.first_artifact_seconds and not v.record.artifact:
         limits.append(begun(v.record) + v.first_artifact_seconds)
@@ -158,10 +159,10 @@ def note_progress(v: TaskView) -> Decision | None:
 
 def escalate(v: TaskView) -> Decision | None:
     """G-29: before a turn without progress is given up, it is steered, aborted, restarted: in the order declared, each written
-    down first."""
+    down first. While the fleet is halted its next step waits."""
     if v.record.phase != "Running" or v.record.abort or v.held_by or v.talk is None or not v.talk.up or v.talk.settled:
         return None
-    step = next_step(v) if stalled(v) else None
+    step = next_step(v) if stalled(v) and not is_halted(v) else None
     return None if step is not None and step.step == "Steer" and v.other_steer else step
 
 

@@ -16,6 +16,7 @@ from reconciler.core.provider.trouble import Remedy, trouble_of
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.budget import go_on_later, note_its_spending, obey_the_budget, over_its_budget
+from reconciler.core.task.halt import wait_while_halted
 from reconciler.core.task.limits import (
     INTERRUPTING,
     answer_a_question,
@@ -131,9 +132,9 @@ def resolve_the_delivery(v: TaskView) -> Decision | None:
         case Declined(error):
             return refused(v, error)
         case Unheard():
-            return Deliver(v.record.attempt, resend=True, fresh_key=False)
+            return wait_while_halted(v, next_limit(v)) or Deliver(v.record.attempt, resend=True, fresh_key=False)
         case Accepted() | Lost():
-            return Deliver(v.record.attempt, resend=True)
+            return wait_while_halted(v, next_limit(v)) or Deliver(v.record.attempt, resend=True)
 
 
 def refused(v: TaskView, error: str) -> Decision:
@@ -169,7 +170,7 @@ def judge_the_turn(v: TaskView) -> Decision | None:
         return fail(v, Reason.EMPTY_ANSWER, "the model ended twice without text, tool call and tokens")
     interrupted = sum(1 for step in v.record.escalation_steps if step.action in INTERRUPTING)
     if v.record.continues < MAX_CONTINUES + interrupted:
-        return Continue(v.record.continues + 1, empty)
+        return wait_while_halted(v, next_limit(v)) or Continue(v.record.continues + 1, empty)
     return fail(v, Reason.SESSION_LOST, f"its turn was cut short {v.record.continues + 1} times")
 
 

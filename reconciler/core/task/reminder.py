@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.decisions import Decision, Remind
 from reconciler.core.snapshot.task import TaskView
+from reconciler.core.task.halt import is_halted
 from reconciler.core.task.view import answered
 
 MOST_TRIES = 3
@@ -15,7 +16,7 @@ def say_it_again(v: TaskView) -> Decision | None:
     end, its next prompt says it."""
     if v.record.phase != "Running" or v.record.abort or v.talk is None or not v.talk.up or v.talk.settled or answered(v):
         return None
-    if not v.untold or v.held_by or v.other_steer:
+    if not v.untold or v.held_by or v.other_steer or is_halted(v):
         return None
     if v.reminder.compaction != v.untold:
         return Remind(v.untold)
@@ -25,6 +26,6 @@ def say_it_again(v: TaskView) -> Decision | None:
 
 def when_to_say_it_again(v: TaskView) -> float | None:
     """When what was begun and is not seen in the conversation is offered once more."""
-    if not v.untold or v.reminder.compaction != v.untold or v.reminder.tries >= MOST_TRIES:
+    if not v.untold or v.reminder.compaction != v.untold or v.reminder.tries >= MOST_TRIES or is_halted(v):
         return None
     return v.reminder.at + v.land_seconds

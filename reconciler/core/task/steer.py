@@ -10,6 +10,7 @@ from reconciler.core.decisions import Decision, Escalate, Finish, Reprompt, Send
 from reconciler.core.records import FINISHED
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.snapshot.task import Availability, TaskView
+from reconciler.core.task.halt import is_halted, wait_while_halted
 from reconciler.core.task.limits import leave_the_finished, must_end, note_the_landing, refuse_the_unsupported, wait_for_a_lieutenant
 from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY
 
@@ -18,17 +19,19 @@ def steer_only_the_target(v: TaskView) -> Decision | None:
     """G-23: a steer belongs to its target's turn; without it, it expires."""
     if v.record.phase != "Pending":
         return None
-    expired = v.now >= max(v.created_at, v.not_before) + v.land_seconds
+    lands_by = max(v.created_at, v.not_before, v.went_on_at) + v.land_seconds
     if not v.target:
         return Finish("Expired", Reason.NOTHING_TO_STEER, "no task was running when it was accepted")
     if v.target_phase in FINISHED:
         return Finish("Expired", Reason.TARGET_FINISHED, f"{v.target} is {v.target_phase} already")
-    if expired:
+    if (halted := wait_while_halted(v)) is not None:
+        return halted  # its time to land begins anew when the fleet goes on
+    if v.now >= lands_by:
         return Finish("Expired", Reason.NOT_LANDED, f"{v.target} did not run within {v.land_seconds} s")
     if v.target_phase != "Running" or v.talk is None or v.talk.settled or v.other_steer:
-        return Wait(Reason.TARGET_NOT_RUNNING, f"waiting for {v.target} to run", until=max(v.created_at, v.not_before) + v.land_seconds)
+        return Wait(Reason.TARGET_NOT_RUNNING, f"waiting for {v.target} to run", until=lands_by)
     if v.content_missing:
-        return Wait(Reason.CONTENT_NOT_FOUND, v.content_missing, until=max(v.created_at, v.not_before) + v.land_seconds)
+        return Wait(Reason.CONTENT_NOT_FOUND, v.content_missing, until=lands_by)
     return SendSteer(v.target)
 
 
@@ -61,7 +64,9 @@ def resolve_the_steer(v: TaskView) -> Decision | None:
         return Wait(Reason.LANDING, "waiting until its agent can be reached")
     if v.record.abort:
         return Finish("Expired", Reason.NOT_LANDED, f"not seen within {v.land_seconds} s")
-    return next_step(v) or Withdraw() if v.target_phase == "Running" else Withdraw()
+    step = next_step(v) if v.target_phase == "Running" else None
+    held = wait_while_halted(v) if step is not None else None
+    return held or step or Withdraw()
 
 
 def say_it_after_the_interruption(v: TaskView) -> Decision | None:
@@ -81,10 +86,13 @@ def say_it_after_the_interruption(v: TaskView) -> Decision | None:
             return Wait(Reason.ESCALATING, "interrupting the turn", until=until)
         step = next_step(v)
         if step is not None or v.record.reprompted:
-            return step or Wait(Reason.LANDING, "said after the interruption; not yet seen in the conversation")
+            held = wait_while_halted(v) if step is not None else None
+            return held or step or Wait(Reason.LANDING, "said after the interruption; not yet seen in the conversation")
         return Finish("Expired", Reason.NOT_LANDED, "the turn could not be interrupted") if v.record.abort else Withdraw()
     if v.availability is not Availability.READY:
         return Wait(Reason.ESCALATING, "waiting until its lieutenant is ready")
+    if is_halted(v) and _would_be_said(v, begun):
+        return wait_while_halted(v)
     match v.verdict:
         case None | Unanswered():
             return Wait(Reason.LANDING, "waiting for pi's answer")
@@ -96,6 +104,13 @@ def say_it_after_the_interruption(v: TaskView) -> Decision | None:
             if v.now < begun + v.land_seconds:
                 return Reprompt()
             return Finish("Expired", Reason.NOT_LANDED, "not seen after the turn was interrupted for it")
+
+
+def _would_be_said(v: TaskView, begun: float) -> bool:
+    """What is next is a prompt, for the first time or once more."""
+    if isinstance(v.verdict, Unanswered | None):
+        return False
+    return not v.record.reprompted or isinstance(v.verdict, Unheard) or v.now < begun + v.land_seconds
 
 
 def note_the_steer(v: TaskView) -> Decision | None:

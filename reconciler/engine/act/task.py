@@ -62,6 +62,9 @@ from reconciler.errors import GuestFailed, InvalidSpec
 SENT, SENT_STEER = Wait(Reason.DELIVERING, ON_ITS_WAY), Wait(Reason.LANDING, ON_ITS_WAY)
 """What is told of a prompt from the moment it may be on its way."""
 
+SPEAKING = Deliver | SendSteer | Continue | Escalate | Reprompt | Remind
+"""What says something to an agent, or cuts a turn short for the sake of it: not done in a halted fleet."""
+
 
 class TaskActs:
     def __init__(self, tools: ActContext) -> None:
@@ -71,6 +74,8 @@ class TaskActs:
 
     async def act(self, lieutenant: LieutenantItem | None, task: TaskItem, view: WorkSet, action: TaskAction) -> None:
         """Carry out one decision about a task."""
+        if isinstance(action, SPEAKING) and self.t.table.halted:
+            return  # the fleet was halted since this was planned
         match action:
             case Landed(offset):
                 now = self.t.clock.now()

@@ -170,6 +170,11 @@ class Trees:
             return f"node {', '.join(busy[:3])} comes first: strategy.maxUnavailable of {name} is {member.spec.strategy.max_unavailable}"
         return ""
 
+    @property
+    def went_on_at(self) -> float:
+        """When the fleet was last halted no longer."""
+        return self._table.went_on_at
+
     # --- room -----------------------------------------------------------------------------------------------------------------------
 
     def no_room(self, key: Key) -> Held | None:

@@ -27,7 +27,7 @@ from reconciler.engine.recorder import Recorder
 from reconciler.engine.state.changes import Note, ObjectChange
 from reconciler.engine.state.claimed import Claimed
 from reconciler.engine.state.declared import OWNED, Declared, Intake, audited, read_from
-from reconciler.engine.state.objects import HALTED, AnyItem, ObjectTable, parse
+from reconciler.engine.state.objects import HALTED, WENT_ON, AnyItem, ObjectTable, parse
 from reconciler.engine.state.prunes import BlockedPrune, PruneBook
 from reconciler.engine.state.takenover import taken_over
 from reconciler.engine.state.tombstones import work_of
@@ -322,13 +322,15 @@ class Declarations:
         returns. Returns since when (RFC 3339), '' when it does not hold."""
         if on == bool(self._table.halted):
             return self._table.halted
-        since = timestamp(self._clock.now()) if on else ""
+        now = self._clock.now()
+        since = timestamp(now) if on else ""
         said = "nothing is created and nothing is delivered from now on" if on else "creating and delivering goes on"
         reason = TreeReason.HALTED if on else TreeReason.GOES_ON
         event = self._recorder.event(Key("Controller", "", "fleet"), "", reason, said, "Warning" if on else "Normal")
         audit = self._audit("halted" if on else "resumed", Key("Controller", "", "fleet"), "")
-        await self._table.update([], PutMeta(HALTED, since), audit, *event)
-        self._table.halted = since
+        went_on = [] if on else [PutMeta(WENT_ON, repr(now))]
+        await self._table.update([], PutMeta(HALTED, since), *went_on, audit, *event)
+        self._table.halted, self._table.went_on_at = since, self._table.went_on_at if on else now
         return since
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:

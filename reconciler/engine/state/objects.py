@@ -36,6 +36,8 @@ FOLLOWED = 100
 """Changes of one object in its cluster that are remembered until the store takes it."""
 HALTED = "halted"
 """Name under which it is kept since when the fleet is halted."""
+WENT_ON = "went-on"
+"""Name under which it is kept when the fleet was last halted no longer (seconds)."""
 
 Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
 """Told of every durable change: the key, what it was, what it is (None: it was not there, it is gone)."""
@@ -43,7 +45,8 @@ Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
 
 class ObjectTable:
     """Every object, its tasks by lieutenant, its VM by owner. One writer: this process. `revision` grows with every change that listeners
-    are told of. `halted`: since when (RFC 3339) nothing may be created or delivered, '' when it may. `prunes`: blocked deletions."""
+    are told of. `halted`: since when (RFC 3339) nothing may be created or delivered, '' when it may; `went_on_at`: when it last might
+    again. `prunes`: blocked deletions."""
 
     def __init__(self, store: Store, kinds: KindIndex) -> None:
         self._store, self.kinds = store, kinds
@@ -61,13 +64,14 @@ class ObjectTable:
         self.on_flawed: list[Callable[[Key], None]] = []
         self.tombstones: dict[Key, Tombstone] = {}
         self.halted, self.revision, self.profile_changes, self.prunes = "", 0, 0, PruneBook()
+        self.went_on_at = 0.0
         self.on_change: list[Listener] = []
 
     def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
         """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason. `meta`: has
         what is remembered of removed tasks, and whether the fleet is halted."""
         self.tombstones = tombstones.read(meta)
-        self.halted = meta.get(HALTED, "")
+        self.halted, self.went_on_at = meta.get(HALTED, ""), float(meta.get(WENT_ON, "0"))
         self.prunes.fill(meta)
         for obj in objects:
             self._take(obj)
