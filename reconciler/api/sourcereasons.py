@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.api.waits import Explained
+from reconciler.api.waits import AT_SOURCE, Explained
 
 
 class SourceReason(Explained):
@@ -12,11 +12,13 @@ class SourceReason(Explained):
         "PruneBlocked",
         "Something is not declared any more where it was, and deleting it needs a person.",
         "Put it back, or approve exactly that: `reconciler prune --approve HASH`; see docs/files.md.",
+        AT_SOURCE,
     )
     DECLARATION_INVALID = (
         "DeclarationInvalid",
         "Where it is declared, it is not valid now, or would be refused; its last good version stays in force.",
         "Correct what the message names.",
+        AT_SOURCE,
     )
     DECLARATION_GOOD = "DeclarationGood", "Nothing is wrong with its declaration any more.", "Nothing."
     COMMIT_APPLIED = "CommitApplied", "A commit of a repository is in force.", "Nothing."

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reconciler.api.catalogue import REASONS
+from reconciler.api.sourcereasons import SourceReason
 from reconciler.core.conditions import condition_of, undeclared
 from reconciler.core.keys import Json, as_map, as_maps
 from reconciler.core.times import seconds
@@ -18,7 +19,7 @@ Sort = Literal["Question", "Block", "Failure"]
 AWAITING = "AwaitingApproval"
 DONE = ("Succeeded", "Cancelled")
 """Phases of work that ended as somebody wanted."""
-OF_DECLARATIONS = ("DeclarationInvalid", "PruneBlocked")
+OF_DECLARATIONS = tuple(sorted(one for one in SourceReason if one.waiting.source))
 """Types of conditions: somebody must correct a file, whatever the object itself does."""
 
 
