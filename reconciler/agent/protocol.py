@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _MOST_ASKS: Final = 100
 _MOST_REFUSED: Final = 20
-KEEPER_VERSION: Final = "1-a9e9694eddc2"
+KEEPER_VERSION: Final = "1-ef92dea9b16d"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)

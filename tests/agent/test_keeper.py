@@ -15,6 +15,7 @@ import pytest
 from keeper_rig import AT, VM, Rig, alive, prompt, rigged, until
 
 from reconciler.agent import agents as agents_module
+from reconciler.agent import bootstrap
 from reconciler.agent.bootstrap import KeeperLimits
 from reconciler.agent.execs import PIECE, Exec
 from reconciler.agent.keeper_client import KeeperClient
@@ -555,3 +556,24 @@ async def test_the_digest_of_a_directory_tells_whether_a_file_was_written(rig: R
     (work / "b").unlink()
     assert await digest() == second
     assert await rig.agents.digest(AT, str(work / "nowhere"))
+
+
+async def test_a_session_that_its_agent_removes_while_it_is_read_is_one_that_is_not_there(rig: Rig, tmp_path: Path) -> None:
+    session = tmp_path / "s.jsonl"
+    session.write_text("{}\n" * 10)
+    node, keeper = str(rig.tools.node), str(Path(bootstrap.__file__).parent / "keeper")
+    arguments = ("--input-type=module", "-e", REMOVED, keeper, str(session))
+    program = await asyncio.create_subprocess_exec(node, *arguments, stdout=asyncio.subprocess.PIPE)
+    assert (await program.communicate())[0] == b"30 0\n"
+
+
+REMOVED = """
+import fs from "node:fs";
+const [, keeper, file] = process.argv;
+const { bytesFrom } = await import(`${keeper}/machine.mjs`);
+const there = bytesFrom(file, 0).length;
+const open = fs.openSync;
+fs.openSync = (...given) => (fs.rmSync(file, { force: true }), open(...given));
+console.log(there, bytesFrom(file, 0).length);
+"""
+"""The file goes after it was looked at and before it is opened."""

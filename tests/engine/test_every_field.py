@@ -15,7 +15,7 @@ from reconciler.api.meta import Json, Model
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS
 from reconciler.api.support import SUPPORT, Support
-from reconciler.engine.state import objects
+from reconciler.engine.state import items
 from tests.engine.field_scenarios import STORIES, Play, name_of
 from tests.faults.harness import Run
 
@@ -64,7 +64,7 @@ def blind(patch: pytest.MonkeyPatch, path: str) -> None:
         model = load_spec(name, spec, tolerant=tolerant)
         return ignoring(model, steps) if name == kind else model
 
-    patch.setattr(objects, "load_spec", load)
+    patch.setattr(items, "load_spec", load)
 
 
 def test_every_field_that_is_acted_on_has_its_story() -> None:

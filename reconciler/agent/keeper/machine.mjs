@@ -143,11 +143,18 @@ export async function prefixes(name, workDir, ends, blanks) {
   return { digests: found };
 }
 
+/** Nothing of a file that is not there, also of one that its agent removes meanwhile. */
 export function bytesFrom(file, offset, limit = READ_LIMIT) {
   const want = Math.max(0, Math.min(limit, READ_LIMIT, sizeOf(file) - offset));
   const content = Buffer.alloc(want);
   if (want === 0) return content;
-  const fd = fs.openSync(file, "r");
+  let fd;
+  try {
+    fd = fs.openSync(file, "r");
+  } catch (error) {
+    if (error.code === "ENOENT") return content.subarray(0, 0);
+    throw error;
+  }
   try {
     let done = 0;
     while (done < want) {

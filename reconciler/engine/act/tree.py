@@ -132,10 +132,8 @@ class TreeActs:
             verbs |= {f"{PREFIX}detached": "removed from its tree"} if name in action.orphaned else {}
             if await self.t.backend.undeclare(item.obj, verbs, action.why):
                 continue
-            if verbs:
-                await self._declarations.annotate(item.key, verbs)
             try:
-                await self._declarations.withdraw(item.key, action.why)
+                await self._declarations.withdraw(item.key, action.why, verbs)
             except ReconcilerError as error:
                 raise type(error)(f"node {name} can't be taken back: {error}", str(view.key)) from error
         if action.confirmed:  # each confirmation is good for what it was given for, and not for later

@@ -212,19 +212,25 @@ class Declarations:
         note_flaws(self._table.flawed, found, self._table.get, self._recorder)
         self._table.note_flawed(found)
 
-    async def withdraw(self, key: Key, why: str) -> None:
-        """The declaration is gone for good where it lived. What has nothing outside goes at once; the rest is deleted in order."""
+    async def withdraw(self, key: Key, why: str, annotations: Mapping[str, str] = _NONE) -> None:
+        """The declaration is gone for good where it lived. What has nothing outside goes at once; the rest is deleted in order.
+        `annotations`: set in the same write, since a confirmation means what is asked for then; on what goes already, alone."""
         item = self._table.get(key)
-        if item is None or item.obj.deleted_at is not None:
+        if item is None:
+            return
+        if item.deleting:
+            if annotations:
+                await self.annotate(key, annotations)
             return
         now = self._clock.now()
+        verbs = tuple(Change(name.removeprefix(PREFIX), None, "asked") for name in sorted(annotations))
+        audit = self._audit("deleted", key, item.uid, verbs, self._actor_of(item.obj.source, item.obj.origin))
         if not item.obj.finalizers:
-            audit = self._audit("deleted", key, item.uid, (), self._actor_of(item.obj.source, item.obj.origin))
             await self._table.drop(key, audit, *self._recorder.event(key, item.uid, Reason.DELETED, why))
             return
-        audit = self._audit("deleted", key, item.uid, (), self._actor_of(item.obj.source, item.obj.origin))
         said = self._recorder.event(key, item.uid, Reason.DELETING, why)
-        await self._table.update([(key, lambda o: replace(o, deleted_at=now))], audit, *said)
+        going = [(key, lambda o: replace(o, deleted_at=now, annotations={**o.annotations, **annotations}))]
+        await self._table.update(going, audit, *said)
 
     async def delete(
         self,
