@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-EVERYWHERE = frozenset({"Ready", "Reconciling", "Stalled", "Unsupported", "PruneBlocked"})
+EVERYWHERE = frozenset({"Ready", "Reconciling", "Stalled", "Unsupported", "PruneBlocked", "DeclarationInvalid"})
 CONDITIONS = EVERYWHERE | {
     *("Available", "VMReady", "AgentReachable", "AgentConfigured", "UpToDate", "Suspended", "ProfilePartlyApplied", "WorkspaceLost"),
     *("Forked", "SecretsUnread", "SnapshotsFailing", "OutputDrift"),

@@ -50,4 +50,9 @@ class ConditionType(StrEnum):
         "It, or a part of it, is not declared any more where it was, and deleting that needs a person; the message says why and what to "
         "do. Exists only while True.",
     )
+    DECLARATION_INVALID = (
+        "DeclarationInvalid",
+        "What its file declares now is not valid, or refused, and its last good version stays in force; the message says what is wrong and "
+        "where. Exists only while True.",
+    )
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on; the message names them. Exists only while True."

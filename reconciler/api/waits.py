@@ -15,7 +15,7 @@ class Waiting:
     the controller's fallback. `rests`: only a change of something else can end it. `unreadable`: the truth is not known rather than
     known to be false, so that `Ready` is Unknown. `undeclared`: what it waits for is not declared, so that who waits for everything
     to be reached is told. `retries`: something failed and is tried again at a time that status tells. `held`: it waits for another one
-    and does not move itself."""
+    and does not move itself. `source`: it is the type of a condition, too: somebody must correct where it is declared."""
 
     poll: float | None = None
     rests: bool = False
@@ -23,6 +23,7 @@ class Waiting:
     undeclared: bool = False
     retries: bool = False
     held: bool = False
+    source: bool = False
 
 
 MOVES = Waiting()
@@ -32,6 +33,7 @@ REFUSED = Waiting(poll=2.0)
 PROVIDED = Waiting(poll=5.0, rests=True, undeclared=True)
 SOUGHT = Waiting(poll=30.0, rests=True, undeclared=True)
 RETRIES = Waiting(retries=True)
+AT_SOURCE = Waiting(source=True)
 
 
 class Explained(StrEnum):

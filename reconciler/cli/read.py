@@ -117,7 +117,8 @@ async def documents(
             of = [known.name for known in KINDS] if kind == ATTENTION else [TASK]
             every_one = [obj for known in of for obj in await store.objects(known, namespace)]
             objects = [obj for obj in every_one if not selector or matches(selectable(obj), selector)]
-            every = list(attention(objects) if kind == ATTENTION else approvals(objects))
+            repositories = (await repositories_of(store)) if kind == ATTENTION and not selector and not config.kube else ()
+            every = list(attention(objects, repositories) if kind == ATTENTION else approvals(objects))
         else:
             objects = await store.objects(kind, namespace)
             every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(selectable(obj), selector)]
@@ -131,6 +132,13 @@ async def documents(
                 missing.append(NotFound(f"{kind.lower()}/{name} does not exist", where, f"see `reconciler get {kind.lower()}`"))
         found += [doc for name, doc in every if not wanted or name in wanted]
     return found, missing
+
+
+async def repositories_of(store: Store) -> list[str]:
+    """What the store remembers of each repository."""
+    from reconciler.core.notices import REPOSITORY
+
+    return [value for name, value in (await store.load()).meta.items() if name.startswith(REPOSITORY)]
 
 
 async def told_whole(store: Store, found: list[Json], namespace: str | None) -> list[Json]:

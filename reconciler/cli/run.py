@@ -101,6 +101,10 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
         repositories = followed(config, at, config.state / "git", opened.secrets, engine.declarations, opened.store)
+        if engine.declarations.prunes.repositories:
+            from reconciler.sources.git.source import forget_others
+
+            await forget_others(repositories, engine.declarations)
         source = FileSource(at.paths, config.namespace, sync, engine, repositories, Kept(config.state / "documents.json"))
         follower = Follower(source, say, runner.supervisor)
         sources = Sources(

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, Self, get_args
 
-from reconciler.core.attention import AWAITING, attention_of
+from reconciler.api.sourcereasons import SourceReason
+from reconciler.core.attention import AWAITING, Attention, attention_of, attention_of_repository
 from reconciler.core.conditions import condition_of
 from reconciler.core.fleet.breaker import Breaker
-from reconciler.core.keys import Json, Key, short
+from reconciler.core.keys import Json, Key, as_map, as_maps, short
 from reconciler.core.provider.breaker import read_kept
 from reconciler.core.times import seconds, timestamp
 
@@ -25,6 +26,8 @@ EVENTS: tuple[Event, ...] = get_args(Event)
 
 PREFIX = "sh.vers.fleet."
 MESSAGE = 1024
+PRUNES, REPOSITORY = "prunes", "git/"
+"""Rows of the store: which deletions are blocked, and how those begin that each tell of one repository."""
 OLD = 3600.0
 """Seconds after which the end of a task is no news to a store that has just heard of the task: it was lost, and takes in what there is."""
 FLEET = Key("Controller", "", "fleet")
@@ -90,7 +93,7 @@ class Filter:
         return (
             (not self.events or notice.event in self.events)
             and (not self.kinds or fleet or key.kind in self.kinds)
-            and (not self.namespaces or fleet or key.namespace in self.namespaces)
+            and (not self.namespaces or not key.namespace or key.namespace in self.namespaces)
             and (not self.reasons or notice.reason in self.reasons)
         )
 
@@ -102,9 +105,11 @@ def standing(status: Json, record: Json) -> Standing:
     finished = str(status.get("finishedAt") or "")
     if finished:  # only work has an end
         ready = condition_of(status, "Ready")
-        event: Event = "failed" if needed is not None else "finished"
-        return {event: Holds(str(ready.get("reason", "")), str(ready.get("message", ""))[:MESSAGE], finished)}
-    if needed is not None:
+        event: Event = "failed" if needed is not None and needed.sort == "Failure" else "finished"
+        found[event] = Holds(str(ready.get("reason", "")), str(ready.get("message", ""))[:MESSAGE], finished)
+        if event == "failed":
+            return found
+    if needed is not None and needed.reason != SourceReason.PRUNE_BLOCKED:  # of that one notice tells, for the whole stack
         found["attention"] = Holds(needed.reason, needed.message[:MESSAGE], needed.since)
     budget = record.get("budget")
     if budget in ("Warned", "Exceeded"):
@@ -160,6 +165,50 @@ def provider_breaker_news(before: str, after: str, now: float) -> list[Notice]:
             now,
         )
     return made
+
+
+def prune_news(before: str, after: str, now: float) -> list[Notice]:
+    """Of deletions that wait for a person: one notice a stack. `before`, `after`: as the store keeps them."""
+    was, now_is = _blocked(before), _blocked(after)
+    reason, made = str(SourceReason.PRUNE_BLOCKED), list[Notice]()
+    for stack in sorted({*was, *now_is}):
+        old, new = was.get(stack), now_is.get(stack)
+        key = Key("Stack", "", stack or "unmarked")
+        if new is not None and old != new:
+            message = f"{new.get('count')} deletions wait of stack {new.get('root')}: {new.get('why')}: {new.get('removals')}"
+            id_ = _id(stack, reason, str(new.get("hash")), str(now))
+            made.append(Notice(id_, "attention", _WHAT["attention"], key, "", reason, message[:MESSAGE], now))
+        elif new is None:
+            made.append(Notice(_id(stack, reason, "over", str(now)), "attention", _OVER["attention"], key, "", reason, "", now))
+    return made
+
+
+def _blocked(kept: str) -> dict[str, Json]:
+    try:
+        return {str(one.get("stack")): one for one in as_maps(as_map(json.loads(kept or "{}")).get("blocked"))}
+    except ValueError:
+        return {}
+
+
+def repository_news(before: str, after: str, now: float) -> list[Notice]:
+    """Of a repository: that it can't be reached, or that its newest commit is refused. `before`, `after`: as the store keeps it."""
+    was, now_is = attention_of_repository(before), attention_of_repository(after)
+    made: list[Notice] = []
+    for found, what in ((now_is, _WHAT["attention"]), (was, _OVER["attention"])):
+        over = found is was
+        if found is None or (over and now_is is not None) or (not over and _since(was) == _since(found)):
+            continue
+        url, needed = found
+        began = _id(url, _WHAT["attention"], needed.reason, needed.since)
+        told = _id(url, what, needed.reason, needed.since)
+        message = url if over else needed.message[:MESSAGE]
+        key = Key("Repository", "", hashlib.sha256(url.encode()).hexdigest()[:32])  # as its events have it
+        made.append(Notice(told, "attention", what, key, "", needed.reason, message, now, began if over else ""))
+    return made
+
+
+def _since(told: tuple[str, Attention] | None) -> tuple[str, str] | None:
+    return (told[1].reason, told[1].since) if told is not None else None
 
 
 def _breaker(key: Key, old: str, new: str, was: str, now_is: str, reason: str, message: str, now: float) -> list[Notice]:

@@ -13,14 +13,28 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.core.fleet.breaker import BREAKER
 from reconciler.core.keys import Key
-from reconciler.core.notices import Filter, Notice, Standing, fleet_breaker_news, news, provider_breaker_news, stale, standing
+from reconciler.core.notices import (
+    PRUNES,
+    REPOSITORY,
+    Filter,
+    Notice,
+    Standing,
+    fleet_breaker_news,
+    news,
+    provider_breaker_news,
+    prune_news,
+    repository_news,
+    stale,
+    standing,
+)
 from reconciler.core.provider.breaker import PROVIDERS
 from reconciler.engine.ports import DropObject, Image, PutMeta, PutObject, Store, Write
 
 SLOTS = 500
 """Notices that wait for one sink at most."""
 ROW, KNOWN = "notice/", "notices/"
-_NEWS: Mapping[str, Callable[[str, str, float], list[Notice]]] = {BREAKER: fleet_breaker_news, PROVIDERS: provider_breaker_news}
+_News = Callable[[str, str, float], list[Notice]]
+_NEWS: Mapping[str, _News] = {BREAKER: fleet_breaker_news, PROVIDERS: provider_breaker_news, PRUNES: prune_news}
 _NOTHING: Standing = {}
 
 
@@ -113,7 +127,7 @@ class Outbox:
         self._now, self._redact = now, redact
         for obj in image.objects:
             self._note(obj.key, obj.uid, standing(obj.status, obj.record))
-        self._kept = {name: image.meta.get(name, "") for name in _NEWS}
+        self._kept = {name: value for name, value in image.meta.items() if _news_of(name)}
         found: list[tuple[_Book, Row]] = []
         for name, value in image.meta.items():
             if name.startswith(ROW) and value:
@@ -146,9 +160,9 @@ class Outbox:
                 found = news(write.key, self._uids.get(write.key, ""), before, _NOTHING, 0, now)
                 self._tell(prepared, [one for one in found if one.event == "attention"])
                 self._stands(prepared, write.key, "", _NOTHING)
-            elif isinstance(write, PutMeta) and write.name in _NEWS and write.value != self._kept[write.name]:
-                self._tell(prepared, _NEWS[write.name](self._kept[write.name], write.value, now))
-                prepared.kept.setdefault(write.name, self._kept[write.name])
+            elif isinstance(write, PutMeta) and (told := _news_of(write.name)) and write.value != (kept := self._kept.get(write.name, "")):
+                self._tell(prepared, told(kept, write.value, now))
+                prepared.kept.setdefault(write.name, kept)
                 self._kept[write.name] = write.value
         return prepared if prepared.writes or prepared.before or prepared.kept else None
 
@@ -236,7 +250,8 @@ class Outbox:
                 for notice in news(key, self._uids[key], _NOTHING, current, 0, now):
                     self._tell_new(prepared, book, notice)
             for name, kept in self._kept.items():
-                for notice in _NEWS[name]("", kept, now):
+                told = _news_of(name)
+                for notice in told("", kept, now) if told is not None else ():
                     self._tell_new(prepared, book, notice)
             await self.write(store, prepared)
             book.known = True
@@ -305,6 +320,11 @@ class Outbox:
             first = min((row.notice.at for row in book.waiting.values()), default=now)
             found[name] = Figures(len(book.waiting), max(now - first, 0.0), dict(book.counts))
         return found
+
+
+def _news_of(row: str) -> _News | None:
+    """What is told of a change of this row of the store, None where nothing is."""
+    return repository_news if row.startswith(REPOSITORY) else _NEWS.get(row)
 
 
 class NotedStore:

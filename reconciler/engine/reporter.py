@@ -17,6 +17,7 @@ from reconciler.core.values import replaced
 from reconciler.engine.ports import StoredObject, Write
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.registry import Announce, Change, StatusUpdate
+from reconciler.engine.state.flaws import flaw_of
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Conflict, GuestUnreachable, ReconcilerError
 
@@ -72,11 +73,16 @@ class Reporter:
             await self._table.update(changes, *more)
 
     def _held(self, status: Status, obj: StoredObject) -> Status:
-        """Whatever its kind: it is told of an object that it is there only because its deletion is blocked."""
-        why = self._table.prunes.held.get(obj.key)
-        if why is None:
+        """Whatever its kind: it is told of an object that it is there only because its deletion is blocked, and that where it is declared
+        something is wrong. Of an object in a cluster its own status tells the latter."""
+        held, flawed = self._table.prunes.held.get(obj.key), flaw_of(obj, self._table.flawed)
+        if held is None and flawed is None:
             return status
-        told = [*status.conditions, Condition("PruneBlocked", "True", SourceReason.PRUNE_BLOCKED, why)]
+        told = [*status.conditions]
+        if held is not None:
+            told.append(Condition("PruneBlocked", "True", SourceReason.PRUNE_BLOCKED, held))
+        if flawed is not None:
+            told.append(Condition("DeclarationInvalid", "True", SourceReason.DECLARATION_INVALID, flawed))
         conditions = merge_conditions(obj.status.get("conditions"), told, status.observed_generation, self._recorder.now())
         return replace(status, conditions=conditions)
 

@@ -77,7 +77,9 @@ class Triggers:
                 self._queue.add(item.key)
 
     def flawed(self, key: Key) -> None:
-        """That it is declared badly, or no more so, concerns whoever refers to it."""
+        """That it is declared badly, or no more so, is told in its status, and concerns whoever refers to it."""
+        if self._table.get(key) is not None:
+            self._queue.add(self._table.reconcile_key(key))
         for kind in self._kinds.values():
             for affected in kind.affected(key, None, None):
                 self._queue.add(affected)

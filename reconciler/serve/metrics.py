@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from reconciler.core.attention import attention_of
+from reconciler.core.attention import attention_of, attention_of_repository
 from reconciler.engine.outbox import Figures
 from reconciler.engine.supervision import Supervisor
 from reconciler.engine.telemetry import BOUNDS, Histogram
@@ -125,9 +125,10 @@ def _of_engine(engine: EngineView, answered: Mapping[tuple[str, str], int]) -> I
 def _of_people(engine: EngineView, now: float) -> Iterator[Family]:
     """What `reconciler get attention` lists."""
     ages: dict[tuple[str, str], list[float]] = {}
-    for key in engine.table.all_keys():
-        item = engine.table.get(key)
-        needed = attention_of(item.obj.status) if item is not None else None
+    items = (engine.table.get(key) for key in engine.table.all_keys())
+    of_repositories = map(attention_of_repository, engine.declarations.prunes.repositories.values())
+    found = [*(attention_of(item.obj.status) for item in items if item is not None), *(one[1] for one in of_repositories if one)]
+    for needed in found:
         if needed is not None:
             ages.setdefault((needed.sort, needed.reason), []).append(needed.age(now))
     labels, text = ["sort", "reason"], "What waits for a person: questions, blocks and failures"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.attention import attention_of
+from reconciler.core.attention import OF_DECLARATIONS, attention_of, failed
 from reconciler.core.keys import Json, Key, as_map
 from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.engine.ports import StoredObject
@@ -77,6 +77,9 @@ def row_of(obj: StoredObject, last: StoredObject | None = None, awaiting: bool =
     standing = standing_of(obj, last, awaiting)
     of_task = last if last is not None and standing is Standing.FAILED else None
     told = condition((of_task or obj).status, "Ready")
+    needed = attention_of(obj.status)
+    if needed is not None and needed.reason in OF_DECLARATIONS:
+        told = condition(obj.status, needed.reason)
     message = f"{of_task.key.name}: {told.get('message') or 'see the task'}" if of_task is not None else str(told.get("message") or "")
     queue = as_map(obj.status.get("queue"))
     pending = queue.get("pending")
@@ -103,14 +106,14 @@ def standing_of(obj: StoredObject, last: StoredObject | None = None, awaiting: b
     phase = str(obj.status.get("phase") or "")
     ready = condition(obj.status, "Ready").get("status") == "True"
     if obj.status.get("finishedAt"):
-        return Standing.FAILED if needed is not None else Standing.READY
+        return Standing.READY if needed is None else Standing.FAILED if needed.sort == "Failure" else Standing.NEEDS_YOU
     if needed is not None or awaiting:
         return Standing.NEEDS_YOU
     if phase in ("Suspended", "Suspending") or (ready and obj.status.get("mode") == "Suspended"):
         return Standing.ASLEEP
     if phase == "Working" or not ready:
         return Standing.WORKING
-    return Standing.FAILED if last is not None and attention_of(last.status) is not None else Standing.READY
+    return Standing.FAILED if last is not None and failed(last.status) else Standing.READY
 
 
 class Board:

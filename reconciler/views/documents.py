@@ -206,6 +206,7 @@ ATTENTION_COLUMNS = (
     Column("Sort", ".status.sort", "`Question`: a tool call; `Block`: it can't go on; `Failure`: work that ended badly.", wide=True),
     Column("Reason", ".status.reason", "Why a person is needed."),
     Column("Message", ".status.message", "The same in words."),
+    Column("Remedy", ".status.remedy", "What a person can do about it.", wide=True),
     AGE,
 )
 UNDECLARED = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from reconciler.api.version import API_VERSION
-from reconciler.core.attention import attention_of
+from reconciler.core.attention import Attention, attention_of, attention_of_repository
 from reconciler.core.keys import Json, JsonValue, as_map, as_maps, short, task
 from reconciler.engine.ports import StoredObject
 from reconciler.views.documents import APPROVAL, ATTENTION
@@ -20,22 +20,30 @@ def approvals(tasks: Iterable[StoredObject]) -> Iterator[tuple[str, Json]]:
         told: Json = {name: ask.get(name, "") for name in ("call", "part", "rule", "level")}
         lieutenant = as_map(obj.spec.get("lieutenantRef")).get("name", "")
         name = f"{obj.key.name}/{ask.get('id', '')}"
-        yield name, _document(APPROVAL, obj, name, ask.get("since"), {"task": obj.key.name, "lieutenant": lieutenant, **told})
+        yield name, _document(APPROVAL, obj.key.namespace, name, ask.get("since"), {"task": obj.key.name, "lieutenant": lieutenant, **told})
 
 
-def attention(objects: Iterable[StoredObject]) -> Iterator[tuple[str, Json]]:
-    """One document for each object that a person must look at, oldest first."""
+def attention(objects: Iterable[StoredObject], repositories: Iterable[str] = ()) -> Iterator[tuple[str, Json]]:
+    """One document for each object, and each repository, that a person must look at, oldest first. `repositories`: their rows."""
     found: list[tuple[str, str, Json]] = []
     for obj in objects:
         needed = attention_of(obj.status)
         if needed is None:
             continue
         name = short(obj.key)
-        told: Json = {"sort": needed.sort, "reason": needed.reason, "message": needed.message}
-        found.append((needed.since, name, _document(ATTENTION, obj, name, needed.since, told)))
+        found.append((needed.since, name, _document(ATTENTION, obj.key.namespace, name, needed.since, _told(needed))))
+    for row in repositories:
+        if (wrong := attention_of_repository(row)) is not None:
+            url, needed = wrong
+            name = f"repository/{url}"
+            found.append((needed.since, name, _document(ATTENTION, "", name, needed.since, _told(needed))))
     yield from ((name, doc) for _, name, doc in sorted(found, key=lambda one: one[:2]))
 
 
-def _document(kind: str, obj: StoredObject, name: str, since: JsonValue, status: Json) -> Json:
-    metadata: Json = {"name": name, "namespace": obj.key.namespace, **({"creationTimestamp": since} if since else {})}
+def _told(needed: Attention) -> Json:
+    return {"sort": needed.sort, "reason": needed.reason, "message": needed.message, "remedy": needed.remedy}
+
+
+def _document(kind: str, namespace: str, name: str, since: JsonValue, status: Json) -> Json:
+    metadata: Json = {"name": name, "namespace": namespace, **({"creationTimestamp": since} if since else {})}
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "status": status}

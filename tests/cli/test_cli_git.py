@@ -66,8 +66,18 @@ def test_a_broken_commit_ends_a_run_with_1_and_leaves_what_is_in_force(run: Run,
     assert "CommitRefused" in ended.out
     assert broken in ended.out
     assert "did you mean agent" in ended.err
+    (needed,) = run("get", "attention", "-o", "json").json["items"]
+    assert needed["metadata"]["name"] == f"repository/{served.removeprefix('git+')}"
+    assert needed["status"]["reason"] == "CommitRefused"
+    assert broken in needed["status"]["message"]
+    assert needed["status"]["remedy"] == "Correct what the message names, and push."
+    assert run("run", served, "--once", "--timeout", "60").code == 1
+    assert run("get", "attention", "-o", "json").json["items"] == [needed], "it waits since then, whoever restarts"
     assert run("get", "bp", "-o", "name").out.split() == ["bootprofile/a"]
     assert run("plan", served).code == 1
+    origin.commit({"a.yaml": profile("a")})
+    assert run("run", served, "--once", "--timeout", "60").code == 0
+    assert run("get", "attention").out == ""
 
 
 def test_what_cannot_be_reached_is_said_in_gits_own_words(run: Run, origin: Origin, served: str) -> None:
@@ -75,6 +85,9 @@ def test_what_cannot_be_reached_is_said_in_gits_own_words(run: Run, origin: Orig
     ended = run("run", f"{served}@nowhere", "--once", "--timeout", "60")
     assert ended.code == 1
     assert "the repository has no nowhere" in ended.err
+    assert "RepositoryUnreachable" in run("get", "attention").out
+    assert run("run", served, "--once", "--timeout", "60").code == 0
+    assert run("get", "attention").out == "", "that one is not followed any more"
     planned = run("plan", f"{served.rpartition('/')[0]}/other.git")
     assert planned.code == 1
     assert "git ls-remote failed" in planned.err

@@ -113,3 +113,29 @@ def test_a_repository_is_not_taken_for_a_file(run: Run, tmp_path: Path) -> None:
     assert refused.code == 64
     assert "repositories are not looked at here (git+https://example.com/fleet.git)" in refused.err
     assert "`reconciler prune` without it" in refused.err
+
+
+@pytest.mark.guarantee("G-37", "G-42", "G-43")
+def test_a_file_that_became_invalid_and_a_blocked_deletion_are_listed_until_they_are_over(run: Run, fleet: Path) -> None:
+    assert run("run", "fleet", "--once").code == 0
+    assert run("get", "attention").out == ""
+    (fleet / "c.yaml").write_text(profile("c").replace("agent", "agnet"))
+    for name in ("a", "b"):
+        (fleet / f"{name}.yaml").unlink()
+    ended = run("run", "fleet", "--once", "--timeout", "60")
+    assert ended.code == 1, ended
+    assert "DeclarationInvalid" in ended.out
+    listed = {doc["metadata"]["name"]: doc for doc in run("get", "attention", "-o", "json").json["items"]}
+    reasons = {name: doc["status"]["reason"] for name, doc in listed.items()}
+    assert reasons == {"bootprofile/a": "PruneBlocked", "bootprofile/b": "PruneBlocked", "bootprofile/c": "DeclarationInvalid"}
+    assert "c.yaml" in listed["bootprofile/c"]["status"]["message"]
+    assert all(doc["status"]["remedy"] and doc["metadata"]["creationTimestamp"] for doc in listed.values())
+    assert run("run", "fleet", "--once", "--timeout", "60").code == 1
+    again = {doc["metadata"]["name"]: doc for doc in run("get", "attention", "-o", "json").json["items"]}
+    assert again == listed, "it waits since then, whoever restarts"
+    for name in ("a", "b", "c"):
+        (fleet / f"{name}.yaml").write_text(profile(name))
+    ended = run("run", "fleet", "--once", "--timeout", "60")
+    assert ended.code == 0, ended
+    assert "DeclarationGood" in ended.out
+    assert run("get", "attention").out == ""

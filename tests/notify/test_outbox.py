@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 
 from reconciler.core.keys import Json, Key
 from reconciler.core.notices import Filter
+from reconciler.core.prune import Blocked, Removal
 from reconciler.engine.loop import Engine
 from reconciler.engine.outbox import ROW, Want
+from reconciler.engine.ports import PutMeta
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.supervision import Supervisor
 from reconciler.errors import NoRoom, Unreachable
@@ -369,3 +372,44 @@ def test_the_outbox_never_waits_for_a_receiver(tmp_path: Path) -> None:
         assert asyncio.get_running_loop().time() - begun < 120
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-37", "G-42", "G-43")
+def test_what_is_wrong_where_things_are_declared_is_told_once_and_that_it_is_over(tmp_path: Path) -> None:
+    """A file that became invalid, a blocked deletion of two objects, and a repository that can't be reached."""
+
+    def repository(reason: str) -> PutMeta:
+        trouble = {"reason": reason, "message": "no route", "since": "2026-11-30T10:00:00Z"} if reason else {}
+        return PutMeta("git/1", json.dumps({"url": "https://forge/fleet.git", "commit": "c", "trouble": trouble}))
+
+    async def story(run: Told) -> None:
+        key = await run.lieutenant()
+        item = run.engine.table.get(key)
+        assert item is not None
+        await run.engine.table.update([(key, lambda obj: replace(obj, source="file", origin="a.yaml:1"))])
+        blocked = Blocked("s", "fleet", (Removal(key), Removal(Key("Task", "default", "x"))), "`maxDelete` allows 0", "h")
+        for _ in range(3):
+            run.engine.declarations.flawed({key: "a.yaml:3:1: no such field"})
+            await run.engine.declarations.note_blocked([blocked])
+            await run.engine.store.write([repository("RepositoryUnreachable")])
+            await pass_time(60)
+        await run.quiet()
+        assert Counter(_told(run)) == {("attention.needed", why): 1 for why in WRONG}
+        run.engine.declarations.flawed({})
+        await run.engine.declarations.note_blocked([])
+        await run.engine.store.write([repository("")])
+        await pass_time(60)
+        await run.quiet()
+
+    run = tell(tmp_path, story)
+    assert Counter(_told(run)) == {(what, why): 1 for why in WRONG for what in ("attention.needed", "attention.over")}
+    repositories = {str(event["data"]["message"]) for event in run.receiver().got if str(event["subject"]).startswith("repository/")}  # type: ignore[index, call-overload]
+    assert repositories == {"no route", "https://forge/fleet.git"}
+    assert rows(tmp_path) == {}
+
+
+WRONG = ("DeclarationInvalid", "PruneBlocked", "RepositoryUnreachable")
+
+
+def _told(run: Told) -> list[tuple[str, str]]:
+    return [(kind, str(event["data"]["reason"])) for kind, event in zip(run.receiver().types(), run.receiver().got, strict=True)]  # type: ignore[index, call-overload]

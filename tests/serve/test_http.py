@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import stat
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -148,6 +149,10 @@ async def test_metrics_tell_what_waits_for_a_person_and_how_long(front: Front) -
     told = await front.metrics()
     assert told["reconciler_attention"] == {("ProfileNotFound", "Block"): 1.0}
     assert told["reconciler_attention_oldest_seconds"][("ProfileNotFound", "Block")] >= 0.0
+    trouble = {"reason": "RepositoryUnreachable", "message": "no route", "since": ""}
+    front.engine.table.prunes.note("git/1", json.dumps({"url": "https://forge/fleet.git", "trouble": trouble}))
+    assert (await front.metrics())["reconciler_attention"] == {("ProfileNotFound", "Block"): 1.0, ("RepositoryUnreachable", "Block"): 1.0}
+    front.engine.table.prunes.note("git/1", json.dumps({"url": "https://forge/fleet.git"}))
     await front.engine.declarations.delete(LT)
     await until(lambda: front.engine.table.get(LT) is None)
     assert "reconciler_attention" not in await front.metrics()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -362,3 +363,21 @@ async def test_files_of_the_page_are_kept_by_browsers(served: Served) -> None:
         assert answer.headers["content-security-policy"] == POLICY
     assert (await served.http.get("/static/../routes.py")).status_code == 404
     assert (await served.http.get("/static/%2e%2e%2froutes.py")).status_code == 404
+
+
+async def test_what_is_wrong_where_things_are_declared_is_on_the_first_screen(served: Served) -> None:
+    """A profile and a repository have no row of their own among lieutenants and trees."""
+    trouble = {"reason": "CommitRefused", "message": f"commit c is not applied {EVIL}", "since": ""}
+    served.engine.table.prunes.note("git/1", json.dumps({"url": "https://forge/fleet.git", "commit": "b", "trouble": trouble}))
+    lieutenant_key = Key("Lieutenant", "default", "sleeper")
+    item = served.engine.table.get(lieutenant_key)
+    assert item is not None
+    wrong = {"type": "DeclarationInvalid", "status": "True", "reason": "DeclarationInvalid", "message": "a.yaml:3:1: no such field"}
+    await served.status(lieutenant_key, conditions=[*item.obj.status["conditions"], wrong])  # type: ignore[misc, list-item, dict-item]
+    page = (await served.http.get("/")).text
+    assert EVIL not in page
+    text = Parsed(page).text
+    assert "repository/https://forge/fleet.git CommitRefused: commit c is not applied" in text
+    only = Parsed((await served.http.get("/", params={"standing": "needs-you"})).text).text
+    assert "sleeper" in only
+    assert "a.yaml:3:1: no such field" in only

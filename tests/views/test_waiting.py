@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.core.attention import attention_of
 from reconciler.core.keys import Json
-from reconciler.views.board import Standing, standing_of
+from reconciler.views.board import Standing, row_of, standing_of
 from reconciler.views.waiting import approvals, attention
 from tests.views.doubles import stored
 
@@ -75,3 +75,24 @@ def test_each_call_that_waits_has_a_row() -> None:
 @pytest.mark.parametrize("odd", [{"asks": "x"}, {"conditions": [7]}, {"finishedAt": 7}, {"phase": ["x"]}, {"asks": [{"since": None}]}])
 def test_a_status_of_any_shape_is_read(odd: Json) -> None:
     list(attention([stored("Task", "t", status=odd)]))
+
+
+@pytest.mark.guarantee("G-37", "G-42", "G-43")
+@pytest.mark.parametrize("reason", ["DeclarationInvalid", "PruneBlocked"])
+def test_what_is_wrong_where_it_is_declared_waits_for_a_person_whatever_the_object_does(reason: str) -> None:
+    """Also of work that ended well; what an object is blocked by itself comes first."""
+    wrong = {"type": reason, "status": "True", "reason": reason, "message": "a.yaml:3:1: no such field", "lastTransitionTime": LATE}
+    for of in ("well", "busy", "done"):
+        told: Json = {**FLEET[of], "conditions": [*FLEET[of]["conditions"], wrong]}  # type: ignore[list-item, misc, dict-item]
+        ((_, doc),) = attention([stored("Task", of, status=told)])
+        status_ = doc["status"]
+        assert isinstance(status_, dict)
+        assert (status_["sort"], status_["reason"], status_["message"]) == ("Block", reason, "a.yaml:3:1: no such field")
+        assert status_["remedy"]
+        obj = stored("Task", of, status=told)
+        assert standing_of(obj) is Standing.NEEDS_YOU
+        assert row_of(obj).message == "a.yaml:3:1: no such field"
+    stuck: Json = {"conditions": [*FLEET["stuck"]["conditions"], wrong]}  # type: ignore[list-item, misc]
+    needed = attention_of(stuck)
+    assert needed is not None
+    assert needed.reason == "CrashLoop"

@@ -27,6 +27,7 @@ from reconciler.engine.recorder import Recorder
 from reconciler.engine.state.changes import Note, ObjectChange
 from reconciler.engine.state.claimed import Claimed
 from reconciler.engine.state.declared import OWNED, Declared, Intake, audited, read_from
+from reconciler.engine.state.flaws import note_flaws
 from reconciler.engine.state.objects import HALTED, WENT_ON, AnyItem, ObjectTable, parse
 from reconciler.engine.state.prunes import BlockedPrune, PruneBook
 from reconciler.engine.state.takenover import taken_over
@@ -206,8 +207,9 @@ class Declarations:
         return Outcome.CONFIGURED
 
     def flawed(self, found: Mapping[Key, str]) -> None:
-        """What is declared and not valid now, each with what is wrong and where, so that whoever refers to it can say so. Known in memory
-        only: every source tells it again after a start."""
+        """What is declared and not valid now, each with what is wrong and where, so that whoever refers to it can say so. Its status says
+        it, too, where a good version of it is in force; known in memory otherwise: every source tells it again after a start."""
+        note_flaws(self._table.flawed, found, self._table.get, self._recorder)
         self._table.note_flawed(found)
 
     async def withdraw(self, key: Key, why: str, annotations: Mapping[str, str] = _NONE) -> None:

@@ -8,6 +8,7 @@ from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import Model
 from reconciler.api.parsing import plain
+from reconciler.api.sourcereasons import SourceReason
 from reconciler.api.task import TaskSpec
 from reconciler.core.keys import Key, SlotKey, SlotOwner, boot_profile, source_key
 from reconciler.core.keys import lieutenant as lieutenant_key
@@ -17,6 +18,7 @@ from reconciler.core.values import replaced
 from reconciler.engine.ports import AddAudit, DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
 from reconciler.engine.state.changes import ObjectChange
+from reconciler.engine.state.flaws import told_of
 from reconciler.engine.state.indexes import noted_by
 from reconciler.engine.state.items import AnyItem as AnyItem
 from reconciler.engine.state.items import Item as Item
@@ -75,6 +77,8 @@ class ObjectTable:
         self.prunes.fill(meta)
         for obj in objects:
             self._take(obj)
+        self.flawed = told_of(self._items.values(), SourceReason.DECLARATION_INVALID)
+        self.prunes.held = told_of(self._items.values(), SourceReason.PRUNE_BLOCKED)
 
     # --- reading ------------------------------------------------------------------------------------------------------------------
 

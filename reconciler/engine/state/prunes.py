@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from reconciler.core.keys import Key, as_map, as_maps, as_strings
+from reconciler.core.notices import PRUNES, REPOSITORY
 from reconciler.core.prune import Blocked, some
 from reconciler.engine.ports import PutMeta
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
 
-META = "prunes"
-"""Name of the row."""
-COMMIT = "git/"
-"""How the rows begin that say which commit of a repository is in force."""
 MOST = 100
 """Stacks, and approvals that were not carried out yet, that are remembered; of a message so many characters, times ten."""
 
@@ -43,9 +40,9 @@ Approved = Callable[[], None]
 
 class PruneBook:
     """`blocked`: by stack, at the last look; `approved`: hashes that are to be carried out once a look finds just that, with
-    their stacks. `commits`: that are
-    in force, by the row that says so: what is declared bears one of them. `held`: objects that are in force because their deletion is
-    blocked, with why; known after the first look. `on_held`: told of those of which that changed."""
+    their stacks. `commits`: that are in force, by the row that says so: what is declared bears one of them. `repositories`: those rows.
+    `held`: objects that are in force because their deletion is blocked, with why, by the last look. `on_held`: told of
+    those of which that changed."""
 
     def __init__(self) -> None:
         self.held: Mapping[Key, str] = {}
@@ -53,6 +50,7 @@ class PruneBook:
         self.blocked: Mapping[str, BlockedPrune] = {}
         self.approved: Mapping[str, str] = {}
         self.commits: dict[str, str] = {}
+        self.repositories: dict[str, str] = {}
         self._listeners: list[Approved] = []
 
     def subscribe(self, listener: Approved) -> Unsubscribe:
@@ -62,10 +60,10 @@ class PruneBook:
     def fill(self, meta: Mapping[str, str]) -> None:
         """Take what the store holds; what can't be read (a newer release wrote it) is passed over."""
         for name, value in meta.items():
-            if name.startswith(COMMIT):
+            if name.startswith(REPOSITORY):
                 self.note(name, value)
         try:
-            told = as_map(json.loads(meta.get(META) or "{}"))
+            told = as_map(json.loads(meta.get(PRUNES) or "{}"))
             rows = [as_strings(one) for one in as_maps(told.get("blocked"))]
             blocked = [BlockedPrune(row["stack"], row["root"], row["hash"], int(row["count"]), row["why"], row["removals"]) for row in rows]
             approved = as_strings(told.get("approved"))
@@ -74,7 +72,8 @@ class PruneBook:
         self.blocked, self.approved = {one.stack: one for one in blocked}, approved
 
     def note(self, name: str, value: str) -> None:
-        """A row that says which commit is in force."""
+        """A row that says which commit of a repository is in force, and what is wrong with it."""
+        self.repositories[name] = value
         try:
             self.commits[name] = str(as_map(json.loads(value or "{}")).get("commit") or "")
         except ValueError:
@@ -83,7 +82,7 @@ class PruneBook:
     def row(self, blocked: Iterable[BlockedPrune], approved: Mapping[str, str]) -> PutMeta:
         """The write that remembers this; `take` it when it is durable."""
         told = {"blocked": [asdict(one) for one in list(blocked)[:MOST]], "approved": dict(list(approved.items())[-MOST:])}
-        return PutMeta(META, json.dumps(told))
+        return PutMeta(PRUNES, json.dumps(told))
 
     def hold(self, blocked: Iterable[Blocked]) -> None:
         """What a look found blocked."""

@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reconciler.api.registry import kind_of
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.attention import OF_DECLARATIONS, Attention, attention_of, attention_of_repository
+from reconciler.core.keys import Json, JsonValue, Key, short
 from reconciler.core.spending.ledger import DAYS as LEDGER_DAYS
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import NotFound, UsageError
@@ -23,6 +24,8 @@ from reconciler.views.selecting import matches, selectable
 from reconciler.views.spent import DAYS, costs
 from reconciler.views.talk import MOST_MESSAGES
 
+WRONG = 20
+"""Of repositories and profiles that need a person so many are told at once; `reconciler get attention` has all of them."""
 MOST = 1000
 PAGE = 500
 PAGE_BYTES = 8 << 20
@@ -156,6 +159,14 @@ async def conversation(request: Request) -> Response:
     after = number(request, "after", 0, 1 << 50, least=0)
     found = await here.talk(obj, before, number(request, "limit", 50, MOST_MESSAGES), after)
     return answer(request, {"lieutenant": obj.key.name, "namespace": obj.key.namespace, **found.document()})
+
+
+def wrong_declarations(here: Surface) -> list[tuple[str, Attention]]:
+    """What needs a person where things are declared, and has no row of its own among lieutenants and trees: repositories and profiles."""
+    rows = here.engine.declarations.prunes.repositories.values()
+    repositories = [(f"repository/{one[0]}", one[1]) for row in rows if (one := attention_of_repository(row)) is not None]
+    profiles = [(short(obj.key), needed) for obj in here.objects("BootProfile") if (needed := attention_of(obj.status)) is not None]
+    return [*repositories, *(one for one in profiles if one[1].reason in OF_DECLARATIONS)][:WRONG]
 
 
 def fleet_rows(here: Surface, namespace: str = "") -> list[Row]:

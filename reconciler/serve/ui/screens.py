@@ -16,7 +16,7 @@ from reconciler.core.keys import Key, as_map, as_maps
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.errors import NotFound, ReconcilerError
 from reconciler.serve.api.asking import field, number
-from reconciler.serve.api.reading import capacity_document, fleet_rows, named
+from reconciler.serve.api.reading import capacity_document, fleet_rows, named, wrong_declarations
 from reconciler.serve.surface import Surface
 from reconciler.views.board import Row, Standing, ordered
 from reconciler.views.documents import text_at
@@ -88,6 +88,7 @@ async def fleet(request: Request, here: Surface) -> Shown:
         "counts": [(one.value, counts[one]) for one in Standing],
         "namespaces": namespaces(here),
         "capacity": capacity_document(here),
+        "wrong": wrong_declarations(here),
         "live": "",
     }
 

@@ -62,6 +62,7 @@ class Plan:
 class Objection:
     """Why an object is not put in force as it is declared. `commit`: which one can't be in force as a whole then, '' for none."""
 
+    key: Key
     commit: str
     finding: Finding
 
@@ -132,7 +133,8 @@ class FileSync:
         blocked = [one.blocked for one in self.prunings if one.blocked is not None]
         self._in_events |= set(await self._declarations.note_blocked(blocked, self._over()))
         self.findings = tuple(sorted({*found.findings, *(one.finding for one in refused)}))
-        self._declarations.flawed({key: str(finding) for key, finding in found.flawed.items()})
+        flawed = {**{one.key: one.finding for one in refused if one.key not in self.waiting}, **found.flawed}
+        self._declarations.flawed({key: str(finding) for key, finding in flawed.items()})
         items = items_of(self._table)
         self._report(await _aside(len(items), _undeclared, found, items))
         return changed
@@ -194,7 +196,7 @@ class FileSync:
                 try:
                     outcome, change = self._declarations.planned(plan.one, plan.verbs)
                 except (Refused, UsageError, InvalidSpec) as error:
-                    refused.append(Objection(plan.one.source_commit, self._refusal(plan.one, error)))
+                    refused.append(Objection(plan.one.key, plan.one.source_commit, self._refusal(plan.one, error)))
                     continue
                 plan = replace(plan, outcome=outcome, change=change)
             now.append(plan)
@@ -266,14 +268,13 @@ class FileSync:
                 return None
             if drifted and one.source_id in drifts:
                 message = "was changed elsewhere; that stays in force, because `onDrift` is Report: Revert would put it back"
-                return Objection("", self._finding(one, "spec", message))
+                return Objection(one.key, "", self._finding(one, "spec", message))
             return Plan(one, *self._declarations.planned(one, verbs), verbs, drifted)
         except (Refused, UsageError, InvalidSpec) as error:
-            return Objection(one.source_commit, self._refusal(one, error))
+            return Objection(one.key, one.source_commit, self._refusal(one, error))
 
     def _refusal(self, one: FileDeclared, error: Refused | UsageError | InvalidSpec) -> Finding:
-        item = self._table.get(one.key)
-        if item is not None and item.deleting:
+        if (item := self._table.get(one.key)) is not None and item.deleting:
             self.waiting.add(one.key)
         field = error.what.partition(":")[0] if isinstance(error, UsageError) and error.what.startswith("spec") else "metadata.name"
         what = error.what.removeprefix(f"{field}: ")
@@ -289,9 +290,8 @@ class FileSync:
         """An object that stands elsewhere than before: where it stood is asked whether it still does, unless this look saw that. Raises
         `Refused` naming that place when it does, or when that can't be told (G-40)."""
         item = self._table.get(one.key)
-        if item is None or item.obj.origin == one.origin:
+        if item is None or (obj := item.obj).origin == one.origin:
             return one
-        obj = item.obj
         file = obj.origin.rpartition(":")[0]
         if obj.source not in SOURCES or file == one.origin.rpartition(":")[0] or file in found.read:
             return one

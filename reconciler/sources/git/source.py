@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from reconciler.api.sourcereasons import SourceReason
-from reconciler.core.keys import Key, as_map
+from reconciler.core.attention import attention_of_repository
+from reconciler.core.keys import Json, JsonValue, Key, as_map
+from reconciler.core.notices import REPOSITORY
+from reconciler.core.times import timestamp
 from reconciler.engine.ports import PutMeta
 from reconciler.engine.state.changes import Note
-from reconciler.engine.state.prunes import COMMIT
 from reconciler.engine.view import DeclarationPort
 from reconciler.errors import GuestFailed, InvalidSpec, ReconcilerError
 from reconciler.sources.documents.located import Flaw, Mark
@@ -39,9 +42,18 @@ class Refusal:
 
 class Followed:
     """One repository. `newest`: the last commit that was fetched; `good`: the one in force, None while there is none; `refused`: the newest
-    one, where it is not good; `trouble`: why the last fetch failed, '' when it did not. `first`: set when one was tried."""
+    one, where it is not good; `trouble`: why the last fetch failed, '' when it did not. `first`: set when one was tried. `now`: the
+    controller's clock."""
 
-    def __init__(self, repository: Repository, declarations: DeclarationPort, namespace: str, remembered: Remembered) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        declarations: DeclarationPort,
+        namespace: str,
+        remembered: Remembered,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._now, self._row = now, dict[str, JsonValue]()
         self.repository, self._declarations, self._namespace, self._remembered = repository, declarations, namespace, remembered
         self._reader = Reader()
         self.newest: Commit | None = None
@@ -66,6 +78,8 @@ class Followed:
 
     async def fetch(self) -> bool:
         """Fetch once; whether anything is other than before. What fails is told once, and leaves in force what is (G-04)."""
+        if not self.first.is_set() and not self._row:
+            await self._remember()
         before = (self.newest.id if self.newest else "", self.trouble, self.first.is_set())
         name = self.repository.address.name
         try:
@@ -76,8 +90,7 @@ class Followed:
         except ReconcilerError as error:
             if str(error) != self.trouble:
                 kept = f"commit {self.good.id} stays in force" if self.good else "what was declared before stays in force"
-                note = Note(self.key, SourceReason.REPOSITORY_UNREACHABLE, f"{name}: {error}; {kept}", warning=True)
-                await self._declarations.put_in_force((), [note])
+                await self._tell_of(SourceReason.REPOSITORY_UNREACHABLE, f"{name}: {error}; {kept}")
             self.trouble = str(error)
         if not self.first.is_set() and self.good is None:
             await self._recall()
@@ -91,14 +104,29 @@ class Followed:
             shown = self.repository.address.name
             return Commit(commit, {}, {}), Refusal(commit, (Finding(shown, 1, 1, "", f"{error.what}; {error.remedy}"),))
 
-    async def _recall(self) -> None:
-        """After a start: the commit that was in force, where the newest one is not good or could not be had, and the cache has it."""
-        known = await self._remembered(f"{COMMIT}{self.repository.id}")
+    async def _remember(self) -> None:
+        """After a start: what was known of it."""
+        known = await self._remembered(f"{REPOSITORY}{self.repository.id}")
         try:
-            commit = str(as_map(json.loads(known or "{}")).get("commit") or "")
+            self._row = dict(as_map(json.loads(known or "{}")))
         except ValueError:
             return
-        self._noted = commit
+        self._noted = str(self._row.get("commit") or "")
+
+    async def _tell_of(self, reason: SourceReason, message: str) -> None:
+        """Something is wrong with it, or, with the reason that says so, nothing is any more: an event, and its row remembers it."""
+        before, wrong = as_map(self._row.get("trouble")), reason is not SourceReason.REPOSITORY_GOOD
+        trouble: Json = {"reason": str(reason), "message": message, "since": timestamp(self._now())} if wrong else {}
+        if before.get("reason") == reason:
+            trouble["since"] = before.get("since", "")
+        row = {**self._row, "url": self.repository.address.name, "trouble": trouble}
+        remember = PutMeta(f"{REPOSITORY}{self.repository.id}", json.dumps(row)) if trouble != before else None
+        await self._declarations.put_in_force((), [Note(self.key, reason, message, warning=wrong, remember=remember)])
+        self._row = row
+
+    async def _recall(self) -> None:
+        """After a start: the commit that was in force, where the newest one is not good or could not be had, and the cache has it."""
+        commit = self._noted
         if commit and (self.newest is None or self.newest.id != commit):
             try:
                 if await self.repository.has(commit):
@@ -150,13 +178,30 @@ class Followed:
         self._standing = self.good
         if self.good is not None and self.good.id != self._noted:
             self._noted = self.good.id
+            self._row = Enters(self.key, self.repository, self.good).row
             await self.repository.keep(self.good.id)
         if self.refused is not None:
             kept = f"commit {self.good.id} stays in force" if self.good else "none is in force"
             first, more = self.refused.findings[0], len(self.refused.findings) - 1
             rest = f" (and {more} more)" if more else ""
             message = f"commit {self.refused.commit} of {self.repository.address.name} is not applied: {first}{rest}; {kept}"
-            await self._declarations.put_in_force((), [Note(self.key, SourceReason.COMMIT_REFUSED, message, warning=True)])
+            if not self.trouble:
+                await self._tell_of(SourceReason.COMMIT_REFUSED, message)
+        elif not self.trouble and self._row.get("trouble"):
+            await self._tell_of(SourceReason.REPOSITORY_GOOD, f"nothing is wrong with {self.repository.address.name} any more")
+
+
+async def forget_others(followed: Sequence[Followed], declarations: DeclarationPort) -> None:
+    """What was wrong with a repository that is not followed any more needs nobody."""
+    ours = {f"{REPOSITORY}{one.repository.id}" for one in followed}
+    for name, value in list(declarations.prunes.repositories.items()):
+        wrong = attention_of_repository(value)
+        if wrong is not None and name not in ours:
+            row = {**as_map(json.loads(value)), "trouble": {}}
+            key = Key("Repository", "", name.removeprefix(REPOSITORY))
+            message = f"{wrong[0]} is not followed any more"
+            note = Note(key, SourceReason.REPOSITORY_GOOD, message, remember=PutMeta(name, json.dumps(row)))
+            await declarations.put_in_force((), [note])
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +221,13 @@ class Enters:
         name = self.repository.address.name
         signed = f", {self.read.signer}" if self.read.signer else ""
         message = f"commit {self.commit} of {name} is in force{signed}; {changed} object{'s' * (changed != 1)} changed"
-        row = json.dumps({"url": name, "commit": self.commit, "signer": self.read.signer})
-        return Note(self.key, SourceReason.COMMIT_APPLIED, message, remember=PutMeta(f"{COMMIT}{self.repository.id}", row))
+        remember = PutMeta(f"{REPOSITORY}{self.repository.id}", json.dumps(self.row))
+        return Note(self.key, SourceReason.COMMIT_APPLIED, message, remember=remember)
+
+    @property
+    def row(self) -> dict[str, JsonValue]:
+        """What is remembered of the repository: nothing is wrong with it."""
+        return {"url": self.repository.address.name, "commit": self.commit, "signer": self.read.signer}
 
 
 def feed(look: Look, repository: Repository, commit: Commit) -> None:
