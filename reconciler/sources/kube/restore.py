@@ -90,8 +90,8 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
 def with_others(
     record: LieutenantRecord, own: SlotOwner, vms: Mapping[str, Vm], owner: Owner, creates: Sequence[Intent], named: str
 ) -> LieutenantRecord:
-    """With the machines that claim to stand beside its own, or that status names (`named`: one that was made, and not claimed yet). What they
-    were for is not known any more; they are let go of by the usual procedure, for the agent is on its own machine: on another one it
+    """With the machines that claim to stand beside its own, or that status names (`named`: one that was made, and not claimed yet). What
+    they were for is not known any more; they are let go of by the usual procedure, for the agent is on its own machine: on another one it
     begins only when that one's claim says so."""
     spare, other = (_beside(SlotOwner.of(own.object, own.uid, node), vms, owner) for node in (SPARE, NEXT))
     if other is None and (made := _unclaimed(named, SlotOwner.of(own.object, own.uid, NEXT), vms, owner)) is not None:
