@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.cli.output import say
 from reconciler.config import Config
 from reconciler.core.audit import Entry
-from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
+from reconciler.engine.ports import HALTED, Event, Image, Key, Store, StoredObject, Write
 from reconciler.errors import Forbidden, NotFound
 from reconciler.store.reader import open_reader
 
@@ -102,3 +102,17 @@ class LateStore:
     async def aclose(self) -> None:
         if self._opened is not None:
             await self._opened.aclose()
+
+
+LET_GO_ON = "`reconciler resume --halted` lets it go on"
+
+
+async def halted_since(store: Store) -> str:
+    """Since when (RFC 3339) nothing is created or delivered, '' when the fleet is not halted."""
+    return await store.meta(HALTED) or ""
+
+
+async def say_when_halted(store: Store) -> None:
+    """One line beside a table."""
+    if at := await halted_since(store):
+        say(f"note: the fleet is halted since {at}: nothing is created and nothing is delivered; {LET_GO_ON}")

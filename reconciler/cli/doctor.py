@@ -188,7 +188,7 @@ async def _store(config: Config) -> str:
 
 async def _fleet(config: Config) -> str:
     """Whether `halt` is in force."""
-    from reconciler.cli.halted import REMEDY, since
+    from reconciler.cli.access import LET_GO_ON, halted_since
     from reconciler.store.sqlstore import open_store
 
     try:
@@ -196,11 +196,11 @@ async def _fleet(config: Config) -> str:
     except NotFound:
         return "not halted"
     try:
-        at = await since(store)
+        at = await halted_since(store)
     finally:
         await store.aclose()
     if at:
-        raise Remark(f"halted since {at}: nothing is created and nothing is delivered", store.where, REMEDY)
+        raise Remark(f"halted since {at}: nothing is created and nothing is delivered", store.where, LET_GO_ON)
     return "not halted"
 
 

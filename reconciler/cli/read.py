@@ -9,9 +9,8 @@ import typer
 
 from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
-from reconciler.cli.access import reader
+from reconciler.cli.access import reader, say_when_halted
 from reconciler.cli.books import PLAIN, Books
-from reconciler.cli.halted import say_when_halted
 from reconciler.cli.several import tell
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key, boot_profile

@@ -11,8 +11,7 @@ from rich.tree import Tree
 
 from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
-from reconciler.cli.access import reader
-from reconciler.cli.halted import say_when_halted
+from reconciler.cli.access import reader, say_when_halted
 from reconciler.cli.names import Selector
 from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction

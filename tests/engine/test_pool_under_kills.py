@@ -93,7 +93,7 @@ TURN_SECONDS = 2.0 * ROUNDS + 4.0 + 1.0
 
 async def killed(s: Stage, dice: random.Random) -> None:
     """As by kill -9, at some moment; what has an effect already keeps it. Then nobody runs it for a while."""
-    await asyncio.sleep(dice.uniform(0.1, 12.0))
+    await asyncio.sleep(dice.uniform(0.1, 6.0))
     s.life.dead = True
     s.life.crashed.set()
     await asyncio.sleep(dice.choice((0.1, 1.0, 15.0)))

@@ -28,6 +28,7 @@ from reconciler.engine.ports.agents import where as where
 from reconciler.engine.ports.clock import Clock as Clock
 from reconciler.engine.ports.secrets import Draws as Draws
 from reconciler.engine.ports.secrets import Secrets as Secrets
+from reconciler.engine.ports.store import HALTED as HALTED
 from reconciler.engine.ports.store import AddAudit as AddAudit
 from reconciler.engine.ports.store import AddEvent as AddEvent
 from reconciler.engine.ports.store import AppendSession as AppendSession

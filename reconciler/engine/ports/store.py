@@ -160,6 +160,10 @@ class Image:
     meta: Mapping[str, str]
 
 
+HALTED = "halted"
+"""Name of the meta row that says since when the fleet is halted."""
+
+
 class Store(Protocol):
     """Durable state. One batch = one transaction; `write` raises `Conflict` (nothing of the batch applied) when an
     `expect` or an `offset` does not hold. After kill -9 every batch is there whole or not at all (G-63)."""

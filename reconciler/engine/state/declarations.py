@@ -206,11 +206,13 @@ class Declarations:
         )
         return Outcome.CONFIGURED
 
-    def flawed(self, found: Mapping[Key, str]) -> None:
+    def flawed(self, found: Mapping[Key, str]) -> set[str]:
         """What is declared and not valid now, each with what is wrong and where, so that whoever refers to it can say so. Its status says
-        it, too, where a good version of it is in force; known in memory otherwise: every source tells it again after a start."""
-        note_flaws(self._table.flawed, found, self._table.get, self._recorder)
+        it, too, where a good version of it is in force; known in memory otherwise: every source tells it again after a start. Returns
+        what is told in events by that."""
+        told = note_flaws(self._table.flawed, found, self._table.get, self._recorder)
         self._table.note_flawed(found)
+        return told
 
     async def withdraw(self, key: Key, why: str, annotations: Mapping[str, str] = _NONE) -> None:
         """The declaration is gone for good where it lived. What has nothing outside goes at once; the rest is deleted in order.

@@ -26,14 +26,17 @@ def flaw_of(obj: StoredObject, flawed: Mapping[Key, str]) -> str | None:
     return flawed.get(obj.key) if obj.source in FOLLOWED and obj.deleted_at is None else None
 
 
-def note_flaws(before: Mapping[Key, str], now: Mapping[Key, str], get: Callable[[Key], AnyItem | None], recorder: Recorder) -> None:
-    """Events of what became flawed, and of what is so no more; they are written with the next status."""
+def note_flaws(before: Mapping[Key, str], now: Mapping[Key, str], get: Callable[[Key], AnyItem | None], recorder: Recorder) -> set[str]:
+    """Events of what became flawed, and of what is so no more; they are written with the next status. Returns what they say is wrong."""
+    told = set[str]()
     for item in _turned(before, now, get):
         if item.key in now:
             recorder.note(item.key, item.uid, SourceReason.DECLARATION_INVALID, now[item.key], "Warning")
+            told.add(now[item.key])
         else:
             good = SourceReason.DECLARATION_GOOD
             recorder.note(item.key, item.uid, good, good.meaning)
+    return told
 
 
 def _turned(before: Mapping[Key, str], now: Mapping[Key, str], get: Callable[[Key], AnyItem | None]) -> Iterator[AnyItem]:

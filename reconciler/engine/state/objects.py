@@ -15,6 +15,7 @@ from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
 from reconciler.core.records import LieutenantRecord, Record, SlotRecord, TaskRecord
 from reconciler.core.values import replaced
+from reconciler.engine.ports import HALTED as HALTED
 from reconciler.engine.ports import AddAudit, DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
 from reconciler.engine.state.changes import ObjectChange
@@ -36,8 +37,6 @@ from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
 
 FOLLOWED = 100
 """Changes of one object in its cluster that are remembered until the store takes it."""
-HALTED = "halted"
-"""Name under which it is kept since when the fleet is halted."""
 WENT_ON = "went-on"
 """Name under which it is kept when the fleet was last halted no longer (seconds)."""
 

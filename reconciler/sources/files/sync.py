@@ -94,10 +94,9 @@ class FileSync:
         self._broken: frozenset[str] = frozenset()
         self._absent: Mapping[Removal, Absence] = {}
         self._applied: dict[Key, Json] = {}
-        self._in_events: set[Blocked] = set()
-        self.findings: tuple[Finding, ...] = ()
+        self._in_events: set[Blocked | str] = set()
+        self.findings, self.prunings = tuple[Finding, ...](), tuple[Pruning, ...]()
         self.waiting: set[Key] = set()
-        self.prunings: tuple[Pruning, ...] = ()
 
     @property
     def look_again(self) -> float | None:
@@ -134,7 +133,7 @@ class FileSync:
         self._in_events |= set(await self._declarations.note_blocked(blocked, self._over()))
         self.findings = tuple(sorted({*found.findings, *(one.finding for one in refused)}))
         flawed = {**{one.key: one.finding for one in refused if one.key not in self.waiting}, **found.flawed}
-        self._declarations.flawed({key: str(finding) for key, finding in flawed.items()})
+        self._in_events |= self._declarations.flawed({key: str(finding) for key, finding in flawed.items()})
         items = items_of(self._table)
         self._report(await _aside(len(items), _undeclared, found, items))
         return changed
@@ -303,12 +302,13 @@ class FileSync:
 
     def _report(self, undeclared: Iterable[Key]) -> None:
         """Say what is new since the last round. `undeclared`: what is kept though nothing declares it any more."""
-        lines = {str(finding) for finding in self.findings}
+        found = {str(finding) for finding in self.findings}
+        lines = found - self._in_events
         broken = frozenset(finding.file for finding in self.findings)
         lines |= {f"{short(key)} is no longer declared; kept: `reconciler delete {key.kind.lower()} {key.name}"
                   f" -n {key.namespace}` removes it" for key in undeclared}  # fmt: skip
         blocked = {one.blocked for one in self.prunings if one.blocked is not None}
-        self._in_events &= blocked
+        self._in_events &= {*blocked, *found}
         lines |= {f"PruneBlocked: {one.message}" for one in blocked - self._in_events}  # of an earlier life: its event was told then
         lines |= {
             f"{one} is no longer declared in stack {pruning.stack.root}; it is deleted if that stays so for {APART:g} s"
