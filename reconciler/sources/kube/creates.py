@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from reconciler.api.status.vmtree import NODES
 from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map, as_maps
 from reconciler.core.profile import bake, warm
-from reconciler.core.records import NEXT, SPARE
+from reconciler.core.records import NEXT, SPARE, LieutenantRecord
 from reconciler.core.tree.places import place_of_machine, tree_of_machine
 from reconciler.engine.ports import Intent
 from reconciler.sources.kube import owned
@@ -27,6 +27,16 @@ def beside(key: Key, uid: str, pending: Pending) -> list[JsonValue]:
     """The creates of the slots beside an object's own."""
     found = ((node, pending(SlotOwner.of(key, uid, node))) for node in (NEXT, SPARE))
     return [{**create_status(intent).dump(), "slot": node} for node, intent in found if intent is not None]
+
+
+def naming(status: Json, record: LieutenantRecord) -> Json:
+    """A status that is older than the machines which were just made, and names them all the same: their creates are told no more, and
+    nothing on the platform says yet whose they are. The same where it names them."""
+    for section, name, vm_id in (("vm", "id", record.slot.vm_id), ("replacement", "vm", record.next.vm_id)):
+        told = as_map(status.get(section))
+        if vm_id and told.get(name) != vm_id:
+            status = {**status, section: {**told, name: vm_id}}
+    return status
 
 
 def of_nodes(tree: Key, uid: str, nodes: list[Json], pending: Pending, sending: Iterable[SlotOwner]) -> list[JsonValue]:

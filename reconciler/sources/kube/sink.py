@@ -141,6 +141,8 @@ class KubeSink:
         own, others = self._open(SlotOwner.of(key, uid)), creates.beside(key, uid, self._open)
         if own is not None:
             status = {**status, "vm": {**as_map(status.get("vm")), "create": create_status(own).dump()}}
+        elif (item := self._table.lieutenant(key)) is not None and item.uid == uid:
+            status = creates.naming(status, item.record)
         return {**status, "creates": others} if others else status
 
     def _open(self, slot: SlotOwner) -> Intent | None:
