@@ -90,6 +90,10 @@ class LieutenantKind(Kind[WorkSet]):
             self.t.watches.watch(item)
 
     async def observe(self, key: Key) -> WorkSet:
+        """Its books first, where it is not known what of them was written: nothing more may come that is counted."""
+        item = self._table.lieutenant(key)
+        if item is not None:
+            await self._gatherer.budgets.settle(item, self.t.clock.now(), self.t.store.meta)
         return await self._gatherer.work_set(key)
 
     def plan(self, snapshot: WorkSet) -> Plan:
