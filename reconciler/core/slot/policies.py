@@ -251,52 +251,40 @@ def suspend_when_settled(s: Slot) -> Decision:
     return Suspend(s.record.vm_id)
 
 
-SLOT: Chain[Slot] = Chain(
-    "The VM slot",
-    "One declared place for one VM.",
-    (
-        stop_at_unknown,
-        stop_at_another_account,
-        count_the_commits,
-        settle_the_snapshot,
-        forget_the_stale_snapshot,
-        settle_the_open_intent,
-        believe_only_proven_absence,
-        respect_other_claims,
-        finish_deletion,
-        keep_the_conversation,
-        adopt_the_declared,
-        create_nothing_for_the_suspended,
-        restore_only_what_may_be_used,
-        take_what_is_kept_ready,
-        hold_back_creates,
-        branch_what_stands_still,
-        create,
-        replace_the_dead,
-        claim,
-        take_the_due_snapshot,
-        keep_only_so_many,
-        follow_the_mode,
-    ),
+_FIRST: tuple[Policy[Slot], ...] = (
+    stop_at_unknown,
+    stop_at_another_account,
+    count_the_commits,
+    settle_the_snapshot,
+    forget_the_stale_snapshot,
+    settle_the_open_intent,
+    believe_only_proven_absence,
+    respect_other_claims,
+    finish_deletion,
 )
-
-
-ONLY_EMPTY: frozenset[Policy[Slot]] = frozenset(
-    {
-        keep_the_conversation,
-        adopt_the_declared,
-        create_nothing_for_the_suspended,
-        restore_only_what_may_be_used,
-        take_what_is_kept_ready,
-        hold_back_creates,
-        branch_what_stands_still,
-        create,
-    }
+ONLY_EMPTY: tuple[Policy[Slot], ...] = (
+    keep_the_conversation,
+    adopt_the_declared,
+    create_nothing_for_the_suspended,
+    restore_only_what_may_be_used,
+    take_what_is_kept_ready,
+    hold_back_creates,
+    branch_what_stands_still,
+    create,
 )
 """They have no opinion on a slot that has a VM."""
+_LAST: tuple[Policy[Slot], ...] = (
+    replace_the_dead,
+    claim,
+    take_the_due_snapshot,
+    keep_only_so_many,
+    follow_the_mode,
+)
 
-FILLED: Chain[Slot] = Chain(SLOT.title, SLOT.about, tuple(policy for policy in SLOT.leaves() if policy not in ONLY_EMPTY))
-"""What is asked about a slot that has a VM: the same, but for those."""
+SLOT: Chain[Slot] = Chain("The VM slot", "One declared place for one VM.", (*_FIRST, *ONLY_EMPTY, *_LAST))
+
+FILLED: Chain[Slot] = Chain(SLOT.title, SLOT.about, (*_FIRST, *_LAST))
+"""What is asked about a slot that has a VM."""
 
 
 def plan(slot: Slot) -> Decision:

@@ -62,7 +62,6 @@ class GovernActs:
     async def hours(self, item: LieutenantItem, machine: str, now: float) -> None:
         """The time up to now is in the books, and the machine that runs from now on is known."""
         budgets = self.t.gatherer.budgets
-        await budgets.settle(item, now, self.t.store.meta)
         item = replace(item, record=self.t.current(item))
         counted = budgets.hours(item, machine, now)
         try:

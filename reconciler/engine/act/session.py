@@ -81,7 +81,6 @@ class SessionActs:
         """What was read is saved, and what it cost is in the books, in one transaction."""
         budgets, transcripts, now = self.t.gatherer.budgets, self.t.gatherer.transcripts, self.t.clock.now()
         transcript = await transcripts.get(session_of(item).name)
-        await budgets.settle(item, now, self.t.store.meta)
         inherited = await self.inherited(item, transcript)
         item = replace(item, record=self.t.current(item))
         counted = budgets.count(item, transcript.name, transcript.costs, inherited, now)
