@@ -277,6 +277,7 @@ async def test_what_was_changed_elsewhere_is_reported_or_reverted_as_declared(tm
         await one.look()
         assert (one.spec("BootProfile", "b") != other) is back
         assert any("changed elsewhere" in line for line in one.told)
+        assert one.engine.table.flawed == {}, "its declaration is good"
         one.write("b.yaml", profile("b", "/root/long"))
         await one.look()
         assert "/root/long" in str(one.spec("BootProfile", "b")), "what is declared anew is no drift"

@@ -11,8 +11,9 @@ from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
 from reconciler.sources.documents.kept import Kept
+from reconciler.sources.files.planned import Entering, Objection, Unfit
 from reconciler.sources.files.scan import Look, Scan, Scanner
-from reconciler.sources.files.sync import Entering, FileSync, Objection, Unfit
+from reconciler.sources.files.sync import FileSync
 from reconciler.sources.files.watch import watch
 
 MARGIN = 0.05

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from reconciler import paths
 from reconciler.api.annotations import PREFIX
@@ -16,13 +16,14 @@ from reconciler.api.registry import KINDS
 from reconciler.core.keys import Json, Key, short
 from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, StackState, absences, parts, prune
 from reconciler.engine.ports import StoredObject
-from reconciler.engine.state.changes import Note, ObjectChange
+from reconciler.engine.state.changes import ObjectChange
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.state.declared import stands
 from reconciler.engine.view import DeclarationPort, ObjectReader
-from reconciler.errors import InvalidSpec, ReconcilerError, Refused, UsageError
+from reconciler.errors import InvalidSpec, Refused, UsageError
 from reconciler.paths import Absent, Present, Unreadable
 from reconciler.sources.documents.reader import Finding
+from reconciler.sources.files.planned import Entering, Objection, Plan, Unfit
 from reconciler.sources.files.scan import SOURCE, FileDeclared, Scan, scan
 from reconciler.sources.files.stack import OnDrift
 from reconciler.sources.inventory import SOURCES, Items, in_force, items_of, states
@@ -35,44 +36,6 @@ TOGETHER = 1_000
 """Changed objects of files that are put in force in one step. More of them come AT_ONCE by AT_ONCE; those of a commit never do."""
 MANY = 500
 """So many objects are looked through in a thread."""
-
-
-class Entering(Protocol):
-    """A commit that comes in force. `note`: says so; `changed`: objects that differ."""
-
-    @property
-    def commit(self) -> str: ...
-
-    def note(self, changed: int) -> Note: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to become of one declared object. `change`: None where there is nothing to do; `verbs`: annotations that are set with it;
-    `drifted`: somebody changed it elsewhere."""
-
-    one: FileDeclared
-    outcome: Outcome
-    change: ObjectChange | None
-    verbs: Mapping[str, str]
-    drifted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Objection:
-    """Why an object is not put in force as it is declared. `commit`: which one can't be in force as a whole then, '' for none."""
-
-    key: Key
-    commit: str
-    finding: Finding
-
-
-class Unfit(ReconcilerError):
-    """Something of a commit would be refused by now. `objections`: what."""
-
-    def __init__(self, objections: Sequence[Objection]) -> None:
-        super().__init__(str(objections[0].finding))
-        self.objections = objections
 
 
 class FileSync:
@@ -132,7 +95,7 @@ class FileSync:
         blocked = [one.blocked for one in self.prunings if one.blocked is not None]
         self._in_events |= set(await self._declarations.note_blocked(blocked, self._over()))
         self.findings = tuple(sorted({*found.findings, *(one.finding for one in refused)}))
-        flawed = {**{one.key: one.finding for one in refused if one.key not in self.waiting}, **found.flawed}
+        flawed = {**{one.key: one.finding for one in refused if not one.drift and one.key not in self.waiting}, **found.flawed}
         self._in_events |= self._declarations.flawed({key: str(finding) for key, finding in flawed.items()})
         items = items_of(self._table)
         self._report(await _aside(len(items), _undeclared, found, items))
@@ -267,7 +230,7 @@ class FileSync:
                 return None
             if drifted and one.source_id in drifts:
                 message = "was changed elsewhere; that stays in force, because `onDrift` is Report: Revert would put it back"
-                return Objection(one.key, "", self._finding(one, "spec", message))
+                return Objection(one.key, "", self._finding(one, "spec", message), drift=True)
             return Plan(one, *self._declarations.planned(one, verbs), verbs, drifted)
         except (Refused, UsageError, InvalidSpec) as error:
             return Objection(one.key, one.source_commit, self._refusal(one, error))

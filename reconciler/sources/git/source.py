@@ -21,9 +21,10 @@ from reconciler.engine.view import DeclarationPort
 from reconciler.errors import GuestFailed, InvalidSpec, ReconcilerError
 from reconciler.sources.documents.located import Flaw, Mark
 from reconciler.sources.documents.reader import Finding, Reader, decode
+from reconciler.sources.files.planned import Objection
 from reconciler.sources.files.scan import Look
 from reconciler.sources.files.stack import MARKER
-from reconciler.sources.files.sync import FileSync, Objection
+from reconciler.sources.files.sync import FileSync
 from reconciler.sources.git.repository import NEXT, Commit, Repository
 
 log = logging.getLogger("reconciler.git")
