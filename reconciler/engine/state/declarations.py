@@ -224,15 +224,7 @@ class Declarations:
             if annotations:
                 await self.annotate(key, annotations)
             return
-        now = self._clock.now()
-        verbs = tuple(Change(name.removeprefix(PREFIX), None, "asked") for name in sorted(annotations))
-        audit = self._audit("deleted", key, item.uid, verbs, self._actor_of(item.obj.source, item.obj.origin))
-        if not item.obj.finalizers:
-            await self._table.drop(key, audit, *self._recorder.event(key, item.uid, Reason.DELETED, why))
-            return
-        said = self._recorder.event(key, item.uid, Reason.DELETING, why)
-        going = [(key, lambda o: replace(o, deleted_at=now, annotations={**o.annotations, **annotations}))]
-        await self._table.update(going, audit, *said)
+        await self.put_in_force([self._leaving(item, annotations, why, why, self._actor_of(item.obj.source, item.obj.origin))])
 
     async def delete(
         self,
@@ -281,10 +273,15 @@ class Declarations:
         if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
             remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
             raise Refused(f"{short(key)} is protected from deletion", obj.origin, remedy)
-        audit = self._audit("deleted", key, obj.uid, tuple(Change(verb, None, "asked") for verb in sorted(verbs)))
+        return self._leaving(item, asked, why, "deleted" if source is None else why)
+
+    def _leaving(self, item: AnyItem, annotations: Mapping[str, str], why: str, gone: str, actor: Actor | None = None) -> ObjectChange:
+        """Its deletion is asked for, with these annotations; what nothing outside holds is gone at once, which `gone` tells."""
+        obj, verbs = item.obj, tuple(Change(name.removeprefix(PREFIX), None, "asked") for name in sorted(annotations))
+        audit = self._audit("deleted", item.key, item.uid, verbs, actor)
         if not obj.finalizers:
-            return ObjectChange(key, item, None, (audit,), Reason.DELETED, "deleted" if source is None else why)
-        change = self._changed(item, replace(obj, deleted_at=self._clock.now(), annotations={**obj.annotations, **asked}), audit)
+            return ObjectChange(item.key, item, None, (audit,), Reason.DELETED, gone)
+        change = self._changed(item, replace(obj, deleted_at=self._clock.now(), annotations={**obj.annotations, **annotations}), audit)
         return replace(change, reason=Reason.DELETING, why=why)
 
     @property
