@@ -169,6 +169,15 @@ def test_a_refusal_after_the_effect_makes_no_second_vm(name: str) -> None:
     strike(name, points)
 
 
+@pytest.mark.guarantee("G-13")
+def test_a_lost_answer_to_the_booking_of_a_vm_holds_no_neighbour_back() -> None:
+    """The store holds that the slot is filled and its create closed; what stands above it goes down after it all the same."""
+    effects = effects_of("tree-sleeps")
+    creates = [at for at, effect in enumerate(effects) if effect == "vers.create_vm"]
+    writes = [[at for at, effect in enumerate(effects) if at > create and effect == "store.write"][:2] for create in creates]
+    strike("tree-sleeps", [(at + 1, "lost") for after in writes for at in after])
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_kind_of_lie_is_among_the_points(name: str) -> None:
     """Of every call to the platform that a scenario makes, each kind is struck somewhere."""

@@ -223,6 +223,8 @@ class Slots:
         """What became of the create whose answer never came."""
         intent = self.journal.of(item.owner)
         if intent is None or item.record.vm_id:
+            if intent is not None:  # what fills a slot closes its create with it: only the answer to that write was lost
+                self.journal.closed(intent)
             self.lacking(item.owner, CREATE, "", now)
             return None
         settled_at = self.journal.ended(intent) + self.settings.settle_seconds
