@@ -169,13 +169,16 @@ def test_a_refusal_after_the_effect_makes_no_second_vm(name: str) -> None:
     strike(name, points)
 
 
+@pytest.mark.guarantee("G-02")
 @pytest.mark.guarantee("G-13")
-def test_a_lost_answer_to_the_booking_of_a_vm_holds_no_neighbour_back() -> None:
-    """The store holds that the slot is filled and its create closed; what stands above it goes down after it all the same."""
-    effects = effects_of("tree-sleeps")
+@pytest.mark.parametrize("name", ["tree-sleeps", "live-copies"])
+def test_the_answer_to_the_booking_of_a_machine_may_be_lost(name: str) -> None:
+    """The store holds that the slot is filled, its create closed and a copy's conversation begun; the run goes on from that, and what
+    stands above the machine in a tree goes down after it all the same."""
+    effects = effects_of(name)
     creates = [at for at, effect in enumerate(effects) if effect == "vers.create_vm"]
     writes = [[at for at, effect in enumerate(effects) if at > create and effect == "store.write"][:2] for create in creates]
-    strike("tree-sleeps", [(at + 1, "lost") for after in writes for at in after])
+    strike(name, [(at + 1, "lost") for after in writes for at in after])
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

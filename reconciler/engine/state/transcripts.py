@@ -131,7 +131,10 @@ class Transcripts:
         return bytes(whole[:size])
 
     def beginning(self, name: str, data: bytes) -> list[AppendSession]:
-        """The rows of a mirror that is not there yet and begins with this."""
+        """The rows of a mirror that is not there yet and begins with this. From here on the store is asked for it: also when the answer to
+        their write is lost it is known what is in it."""
+        self.drop(name)
+        self._lengths.setdefault(name, 0)
         return [AppendSession(name, at, data[at : at + PIECE]) for at in range(0, len(data), PIECE)]
 
     def began(self, name: str, size: int) -> None:
