@@ -74,15 +74,23 @@ def check_packaged() -> list[str]:
     """What differs in the CRDs and schemas that this installation carries from what its models say; [] when nothing does."""
     packaged = files("reconciler") / "made"
     folder: Traversable = packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / CRDS
-    remedy = "install the package again"
+    parts = ((folder, generate_crds()), (folder / "schema", generate_schemas()))
+    return [line for part, texts in parts for line in _differing(part, texts, "install the package again")]
+
+
+def check_folder(folder: Path) -> list[str]:
+    """What differs in a folder that the CRDs were written to; [] when nothing does."""
+    return _differing(folder, generate_crds(), f"run `reconciler crds --out {folder}`")
+
+
+def _differing(folder: Traversable, texts: Mapping[str, str], remedy: str) -> list[str]:
     found: list[str] = []
-    for part, texts in ((folder, generate_crds()), (folder / "schema", generate_schemas())):
-        for name, text in texts.items():
-            path = part / name
-            if not path.is_file():
-                found.append(f"{path} is missing; {remedy}")
-            elif path.read_text("utf-8") != text:
-                found.append(f"{path} differs from the models; {remedy}")
+    for name, text in texts.items():
+        path = folder / name
+        if not path.is_file():
+            found.append(f"{path} is missing; {remedy}")
+        elif path.read_text("utf-8") != text:
+            found.append(f"{path} differs from the models; {remedy}")
     return found
 
 

@@ -5,7 +5,7 @@ A new reason is one line here; `docs/api.md` and the table in `docs/operations.m
 
 from __future__ import annotations
 
-from reconciler.api.waits import NOTHING, PROVIDED, REFUSED, RESTS, RETRIES, SOUGHT, UNDECLARED, Explained, Waiting
+from reconciler.api.waits import JUDGED, NOTHING, PROVIDED, REFUSED, RESTS, RETRIES, SOUGHT, UNDECLARED, Explained, Waiting
 
 _UNREADABLE = Waiting(poll=1.0, unreadable=True)
 
@@ -158,10 +158,10 @@ class Reason(Explained):
     FORKED = "Forked", "It was made as a live copy of another lieutenant.", "Nothing."
     STANDING_STILL = "StandingStill", "It gets no work while live copies of it are made.", NOTHING, Waiting(poll=0.5)
     HELD_FOR_FORK = "HeldForFork", "Its lieutenant is being copied; the task is delivered right after.", NOTHING, Waiting(poll=1.0)
-    COMMIT_OF_ANOTHER_NAMESPACE = "CommitOfAnotherNamespace", "Another namespace took that commit.", "`--share` shares it: docs/tenancy.md."
-    VM_OF_ANOTHER_NAMESPACE = "VMOfAnotherNamespace", "Another namespace made that machine.", "`--share` shares it: docs/tenancy.md."
+    COMMIT_OF_ANOTHER_NAMESPACE = "CommitOfAnotherNamespace", "Another namespace took it.", "`--share` shares it: docs/tenancy.md.", JUDGED
+    VM_OF_ANOTHER_NAMESPACE = "VMOfAnotherNamespace", "Another namespace made it.", "`--share` shares it: docs/tenancy.md.", JUDGED
     REFERENCE_NOT_FOUND = "ReferenceNotFound", "There is no such tag with a commit.", "Correct `source.ref`, or make the tag.", SOUGHT
-    UNOWNED_NOT_ALLOWED = "UnownedNotAllowed", "It is not known whose that id is.", "`--adopt-unowned` allows it: docs/tenancy.md."
+    UNOWNED_NOT_ALLOWED = "UnownedNotAllowed", "It is not known whose that id is.", "`--adopt-unowned` allows it: docs/tenancy.md.", JUDGED
     NO_DELETE = "NoDelete", "`managementPolicy: NoDelete` keeps the machine.", "Set `managementPolicy: Full` to have it replaced."
     OBSERVE_ONLY = "ObserveOnly", "It is only looked at, as declared.", "Set `managementPolicy: Full` to have it acted on.", RESTS
     ORPHAN_VM = "OrphanVM", "A VM says that it is ours, and nothing owns it.", "`reconciler orphans --delete --confirm` deletes it."

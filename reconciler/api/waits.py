@@ -15,7 +15,8 @@ class Waiting:
     the controller's fallback. `rests`: only a change of something else can end it. `unreadable`: the truth is not known rather than
     known to be false, so that `Ready` is Unknown. `undeclared`: what it waits for is not declared, so that who waits for everything
     to be reached is told. `retries`: something failed and is tried again at a time that status tells. `held`: it waits for another one
-    and does not move itself. `source`: it is the type of a condition, too: somebody must correct where it is declared."""
+    and does not move itself. `source`: it is the type of a condition, too: somebody must correct where it is declared. `again`: seconds
+    after which what is refused for it is looked at again: it rests on what was read, which may have been wrong, or change elsewhere."""
 
     poll: float | None = None
     rests: bool = False
@@ -24,6 +25,7 @@ class Waiting:
     retries: bool = False
     held: bool = False
     source: bool = False
+    again: float | None = None
 
 
 MOVES = Waiting()
@@ -32,6 +34,7 @@ UNDECLARED = Waiting(rests=True, undeclared=True)
 REFUSED = Waiting(poll=2.0)
 PROVIDED = Waiting(poll=5.0, rests=True, undeclared=True)
 SOUGHT = Waiting(poll=30.0, rests=True, undeclared=True)
+JUDGED = Waiting(rests=True, again=60.0)
 RETRIES = Waiting(retries=True)
 AT_SOURCE = Waiting(source=True)
 

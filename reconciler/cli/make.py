@@ -28,9 +28,11 @@ def crds(
 ) -> None:
     """Make the CustomResourceDefinitions of all kinds."""
     if check:
-        here = Path() if (Path() / generate.CRDS).is_dir() else None
-        root = out_ or here
-        differences = generate.check(root) if root is not None else generate.check_packaged()
+        root = out_ or Path()
+        if (root / generate.CRDS).is_dir():
+            differences = generate.check(root)
+        else:
+            differences = generate.check_folder(out_) if out_ is not None else generate.check_packaged()
         for line in differences:
             out(line)
         raise typer.Exit(1 if differences else 0)

@@ -74,8 +74,10 @@ class Plan:
 
     def next_look(self, now: float, fallback: float, probing: bool) -> float | None:
         """Seconds until it is looked at again by itself, None: when something changes. `fallback`: for waits whose reason has no
-        interval of its own; `probing`: what rests is looked at again too."""
+        interval of its own, what is refused by what was read at that of its reason; `probing`: what rests is looked at again too."""
         times = [wait.reason.waiting.poll or fallback for wait in self.waits() if wait.reason.waiting.poll or not wait.reason.waiting.rests]
+        refused = (rest.reason.waiting.again for rest in self.decisions.values() if isinstance(rest, Refuse))
+        times += [again for again in refused if again is not None]
         until = self.wake_at(probing or any(self.waits()))
         if until is not None:
             # A time that has come and changed nothing (no sign of progress, say, in an outage) is looked at again more and more seldom.

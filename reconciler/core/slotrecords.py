@@ -29,7 +29,7 @@ class CommitRecord(Stored):
     """A commit that was taken of a machine in this slot, and is kept. `seals`: what done-marks bear that hold on its disk;
     `conversation`: as in the snapshot that it was; `check`: what became of restoring it for a look, '' when that was not done.
     `missing_since`: when a list did not have it, 0 when the last one did; `not_before`, `error`: when it could not be removed,
-    and is tried again."""
+    and is tried again; without an error the removal was not answered."""
 
     commit_id: str = ""
     name: str = ""

@@ -209,6 +209,11 @@ def test_a_stock_profile_can_be_described(run: Run) -> None:
 
 def test_crds_are_checked_where_there_is_no_checkout(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("crds", "--check").code == 0, "those that are installed"
+    assert run("crds", "--out", "made").code == 0
+    assert run("crds", "--check", "--out", "made").code == 0, "those that were written there"
+    (tmp_path / "made" / "tasks.yaml").unlink()
+    lost = run("crds", "--check", "--out", "made")
+    assert (lost.code, lost.out) == (1, "made/tasks.yaml is missing; run `reconciler crds --out made`\n")
     monkeypatch.setattr(generate, "generate_crds", lambda: {"lieutenants.yaml": "other"})
     differs = run("crds", "--check")
     assert differs.code == 1

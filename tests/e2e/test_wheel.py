@@ -32,7 +32,7 @@ class Installed:
         for name in ("home", "here"):
             (room / name).mkdir()
 
-    def __call__(self, *words: str, seconds: float = 60.0) -> str:
+    def __call__(self, *words: str, seconds: float = 60.0, code: int = 0) -> str:
         env = {
             "PATH": f"{self.environment / 'bin'}:{os.defpath}",
             "HOME": str(self.room / "home"),
@@ -41,7 +41,7 @@ class Installed:
         done = subprocess.run(
             ["reconciler", *words], env=env, cwd=self.room / "here", capture_output=True, text=True, timeout=seconds, check=False
         )
-        assert done.returncode == 0, f"{words}: exit {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+        assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
         return done.stdout
 
 
@@ -78,9 +78,26 @@ def test_what_needs_no_machine_runs_from_the_wheel(installed: Installed) -> None
     installed("validate", "fleet")
     shutil.rmtree(installed.room / "here" / "fleet")
     assert installed("crds").count("kind: CustomResourceDefinition") == 4
+    assert installed("crds", "--check") == "", "what is installed is what its models say"
+    installed("crds", "--out", "made")
+    assert installed("crds", "--check", "--out", "made") == ""
+    shutil.rmtree(installed.room / "here" / "made")
     shutil.copy(ROOT / "examples" / "quickstart.yaml", installed.room / "here")
     installed("validate", "quickstart.yaml")
     assert sorted(path.name for path in (installed.room / "here").iterdir()) == ["quickstart.yaml"], "nothing is left lying about"
+
+
+def test_an_installation_that_lost_a_kind_says_so(installed: Installed, environment: Path) -> None:
+    """Far from a checkout it is compared with what it carries, and with nothing else."""
+    (made,) = environment.glob("lib/python3*/site-packages/reconciler/made/lieutenants.yaml")
+    whole = made.read_text()
+    try:
+        made.write_text(whole.replace("Lieutenant", "Captain"))
+        told = installed("crds", "--check", code=1)
+    finally:
+        made.write_text(whole)
+    assert [line.partition("; ")[2] for line in told.splitlines()] == ["install the package again"]
+    assert f"{made} differs from the models" in told
 
 
 @pytest.mark.real("pi")

@@ -35,7 +35,7 @@ from reconciler.errors import GuestUnreachable, Indeterminate, NotSent, Reconcil
 from reconciler.store.database import connect
 from reconciler.store.migrate import prepare
 from reconciler.store.sqlstore import open_store
-from tests.faults.lies import WRONG_LISTS, Liar, lies_of
+from tests.faults.lies import WRONG_COMMITS, WRONG_LISTS, Liar, lies_of
 from tests.faults.virtualtime import VirtualLoop
 from tests.world import KEEPER, FakeAgents, FakeVers, World
 
@@ -74,6 +74,10 @@ def faults_of(effect: str, number: int, every: bool = False) -> tuple[str, ...]:
 
 LIES = ("odd-", "hostile-", "refused-")
 """What the kinds of answers begin with that are well formed and not true (`tests/faults/lies.py`)."""
+
+
+LISTS = ("vers.list_vms", "vers.list_commits")
+"""Effects whose answer may be wrong after that of another one was lost."""
 
 
 class Crash(BaseException):
@@ -126,15 +130,15 @@ class Life:
         self.names.append(name)
         fault = self.fault
         if fault is None or fault.used or len(self.names) != fault.number:
-            if name == "vers.list_vms":
-                told: T = await self.liar.list_vms(act, asyncio.get_running_loop().time())  # type: ignore[arg-type, assignment]
+            if name in LISTS:
+                told: T = await self.liar.listed(name, act, asyncio.get_running_loop().time())
                 return told
             return await act()
         fault.used, fault.name = True, name
-        if fault.kind in WRONG_LISTS:
+        if fault.kind in (*WRONG_LISTS, *WRONG_COMMITS):
             await act()
             blind = self.settle_seconds + 5 if fault.number % 2 else 0.0
-            self.liar.wrong, self.liar.blind_until = fault.kind, asyncio.get_running_loop().time() + blind
+            self.liar.strike(fault.kind, asyncio.get_running_loop().time() + blind)
             raise failure(name, happened=True)
         if fault.kind.startswith(LIES):
             lie: T = await self.liar.answer(fault.kind, act)

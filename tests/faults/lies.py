@@ -3,7 +3,8 @@ that are no crash and no error.
 
 `list-…`: the answer of a change is lost, and the next list is wrong once; at every other number only after lists have failed for
 longer than the settle window. `odd-…`: a header or field that is odd and can be parsed. `hostile-…`: a value that is made up.
-`refused-…`: the create took effect, and what stands between answers with a refusal in the shape of the platform's."""
+`commits-…`: as `list-…`, of the list of commits. `refused-…`: the call took effect, and what stands between answers with a refusal in the
+shape of the platform's."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from reconciler.vers.errors import Answer, Effect, refusal
 from tests.world import FOREIGN
 
 WRONG_LISTS = ("list-empty", "list-stale", "list-short", "list-doubled")
+WRONG_COMMITS = ("commits-empty", "commits-stale", "commits-short", "commits-doubled")
 _ODD_LISTS = ("odd-late-date", "odd-early-date", "odd-no-date", "odd-state", "odd-times", "odd-no-labels", "odd-case")
 _HOSTILE_LISTS = ("hostile-dead", "hostile-claimed", "hostile-owner")
 _REFUSALS: Mapping[str, Answer] = {
@@ -29,13 +31,16 @@ _REFUSALS: Mapping[str, Answer] = {
     "refused-quota": Answer(403, {"content-type": "application/json"}, b'{"error":"quota exceeded","success":false}'),
     "refused-key": Answer(403, {}, b"403 Forbidden"),
 }
+_IN_USE = Answer(409, {"content-type": "application/json"}, b'{"error":"commit still has 1 active VM(s)","success":false}')
 _NOWHERE = "00000000-0000-4000-8fff-00000000dead"
 _LIES: Mapping[str, tuple[str, ...]] = {
     "vers.get_vm": ("odd-state", "odd-times", "hostile-dead", "hostile-claimed"),
     "vers.get_metadata": ("odd-state", "hostile-parent"),
-    "vers.list_commits": ("odd-no-parents", "hostile-parents"),
+    "vers.resolve_ref": (*WRONG_COMMITS, "hostile-known", "hostile-ghost"),
+    "vers.list_commits": (*WRONG_COMMITS, "odd-no-parents", "hostile-parents"),
     "vers.create_vm": (*WRONG_LISTS, "hostile-known", "hostile-ghost", *_REFUSALS),
-    "vers.commit": (*WRONG_LISTS, "hostile-known"),
+    "vers.commit": (*WRONG_LISTS, *WRONG_COMMITS, "hostile-known"),
+    "vers.delete_commit": (*WRONG_COMMITS, "hostile-nothing", "refused-in-use"),
     **{f"vers.{name}": (*WRONG_LISTS, "hostile-nothing") for name in ("delete_vm", "suspend_vm", "resume_vm", "set_labels")},
 }
 
@@ -49,30 +54,56 @@ def lies_of(effect: str, number: int) -> tuple[str, ...]:
 
 @dataclass
 class Liar:
-    """What the next list is to be. `wrong`: its kind, '' for a true one; `blind_until`: lists fail before (loop time); `last`: the last
-    true one; `told`: how many wrong ones were told."""
+    """What the next list is to be, of VMs or of commits. `wrong`: its kind, '' for a true one; `blind_until`: such lists fail before (loop
+    time); `last`, `commits`: the last true ones; `told`: how many wrong ones were told."""
 
     wrong: str = ""
     blind_until: float = 0.0
     last: VmList | None = None
+    commits: tuple[Commit, ...] = ()
     told: int = 0
+
+    def strike(self, kind: str, blind_until: float) -> None:
+        """The next list of what this kind is about is to be wrong."""
+        self.wrong, self.blind_until = kind, blind_until
+
+    async def listed(self, name: str, act: Callable[[], Awaitable[Any]], now: float) -> Any:
+        """The next answer of this effect, which is one of the two lists."""
+        return await (self.list_vms(act, now) if name == "vers.list_vms" else self.list_commits(act, now))
 
     async def list_vms(self, act: Callable[[], Awaitable[VmList]], now: float) -> VmList:
         """The next list, as it is or as it is made to look."""
-        if self.wrong and now < self.blind_until:
+        wrong = self.wrong in WRONG_LISTS
+        if wrong and now < self.blind_until:
             raise Unreachable("503 Service unavailable")
         right, before = await act(), self.last
         self.last = right
-        if not self.wrong:
+        if not wrong:
             return right
         kind, self.wrong, self.told = self.wrong, "", self.told + 1
         return _wrong(kind, right, before if before is not None else replace(right, vms={}))
+
+    async def list_commits(self, act: Callable[[], Awaitable[tuple[Commit, ...]]], now: float) -> tuple[Commit, ...]:
+        """The next list of commits, as it is or as it is made to look."""
+        wrong = self.wrong in WRONG_COMMITS
+        if wrong and now < self.blind_until:
+            raise Unreachable("503 Service unavailable")
+        right, before = await act(), self.commits
+        self.commits = right
+        if not wrong:
+            return right
+        kind, self.wrong, self.told = self.wrong, "", self.told + 1
+        return _wrong_commits(kind, right, before)
 
     async def answer(self, kind: str, act: Callable[[], Awaitable[Any]]) -> Any:
         """One answer of the right type that is odd or not true."""
         if kind in ("hostile-nothing", "hostile-ghost"):
             return _NOWHERE if kind == "hostile-ghost" else None
         right = await act()
+        if kind == "refused-in-use":
+            kept = refusal(Effect.IDEMPOTENT, "DELETE /commits", _IN_USE)
+            assert kept is not None
+            raise kept
         if kind in _REFUSALS:
             error = refusal(Effect.CREATE, "POST /vm", _REFUSALS[kind])
             assert error is not None
@@ -86,12 +117,16 @@ class Liar:
             case VmMetadata():
                 return _metadata(kind, right)
             case tuple():
+                self.commits = right
                 return tuple(_commit(kind, commit) for commit in right)
             case _:
                 return self._known(right)
 
     def _known(self, right: str) -> str:
-        """The id of something else that is there: of another VM in the last list, or made up of it."""
+        """The id of something else that is there: of another commit where a commit is told, else of another VM, in the last list."""
+        commits = {commit.commit_id for commit in self.commits}
+        if right in commits:
+            return min(commits - {right}, default=right)
         others = [vm_id for vm_id in (self.last.vms if self.last is not None else ()) if vm_id != right]
         return others[0] if others else right
 
@@ -115,6 +150,22 @@ def _wrong(kind: str, right: VmList, before: VmList) -> VmList:
             return replace(right, vms={vm_id: vm for vm_id, vm in right.vms.items() if vm is not newest})
         case "list-doubled":
             return _decoded(right, [*map(_json, right.vms.values()), *map(_json, before.vms.values())])
+        case _:
+            raise AssertionError(kind)
+
+
+def _wrong_commits(kind: str, right: tuple[Commit, ...], before: tuple[Commit, ...]) -> tuple[Commit, ...]:
+    match kind:
+        case "commits-empty":
+            return ()
+        case "commits-stale":
+            return before
+        case "commits-short":
+            newest = max(right, key=lambda commit: (commit.created_at, commit.commit_id), default=None)
+            return tuple(commit for commit in right if commit is not newest)
+        case "commits-doubled":  # an id that comes twice counts once: of the others those are here that are gone
+            there = {commit.commit_id for commit in right}
+            return (*right, *(commit for commit in before if commit.commit_id not in there))
         case _:
             raise AssertionError(kind)
 

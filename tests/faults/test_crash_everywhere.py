@@ -33,9 +33,10 @@ from reconciler.core.plan import Step
 from reconciler.engine.kinds.bootprofile import BootProfileKind
 from reconciler.engine.kinds.lieutenant import LieutenantKind
 from reconciler.engine.kinds.vmtree import VMTreeKind
+from reconciler.engine.ports import VersApi
 from tests.effort import sample, share
 from tests.faults.harness import FAULTS, LIES, Fault, faults_of
-from tests.faults.lies import WRONG_LISTS, lies_of
+from tests.faults.lies import WRONG_COMMITS, WRONG_LISTS, lies_of
 from tests.faults.play import FEW, PARTS, dealt, play
 from tests.faults.scenarios import all_scenarios
 
@@ -127,7 +128,7 @@ def test_a_dead_controllers_suspend_freezes_a_turn_and_is_undone(tmp_path: Path)
 
 def lies_at(name: str) -> list[tuple[int, str]]:
     """Of the points those where the platform tells what is not so."""
-    return [(number, kind) for number, kind in points_of(name) if kind.startswith((*LIES, *WRONG_LISTS))]
+    return [(number, kind) for number, kind in points_of(name) if kind.startswith((*LIES, *WRONG_LISTS, *WRONG_COMMITS))]
 
 
 def strike(name: str, points: list[tuple[int, str]]) -> None:
@@ -189,6 +190,37 @@ def test_every_kind_of_lie_is_among_the_points(name: str) -> None:
     families = {kind.partition("-")[0] for kind in struck}
     assert families >= {"odd", "hostile"}
     assert "list" in families or "vers.create_vm" not in effects_of(name)
+
+
+ASKS_NOBODY = {"account", "answered"}
+"""What of the platform's port is no call to it."""
+
+
+def test_every_call_to_the_platform_is_struck_by_lies_in_some_story() -> None:
+    """A new method of the port needs lies that fit it, and a story that comes to it."""
+    calls = {f"vers.{name}" for name, member in vars(VersApi).items() if callable(member) and not name.startswith("_")}
+    calls -= {f"vers.{name}" for name in ASKS_NOBODY}
+    assert {"vers.resolve_ref", "vers.delete_commit", "vers.list_vms"} <= calls
+    assert {call for call in calls if not lies_of(call, 0)} == set(), "the platform never lies about these"
+    assert calls - {effect for name in SCENARIOS for effect in effects_of(name)} == set(), "no story comes to these"
+    lists = {call for call in calls if any(kind in (*WRONG_LISTS, *WRONG_COMMITS) for kind in lies_of(call, 0))}
+    assert calls - lists == {"vers.list_vms", "vers.get_vm", "vers.get_metadata"}, "after these a list is wrong, but for plain reads of VMs"
+
+
+@pytest.mark.guarantee("G-03")
+@pytest.mark.guarantee("G-11")
+@pytest.mark.parametrize("name", ["tagged", "snapshots", "kept_ready"])
+def test_a_wrong_list_of_commits_is_survived_wherever_one_is_read_or_changed(name: str) -> None:
+    points = [(number, kind) for number, kind in lies_at(name) if kind in WRONG_COMMITS]
+    assert {kind for _, kind in points} == set(WRONG_COMMITS)
+    strike(name, sample(f"lists of commits of {name}", points, 6))
+
+
+@pytest.mark.guarantee("G-11")
+def test_a_removal_of_a_snapshot_that_was_not_answered_is_finished_before_another_one_goes() -> None:
+    """Whatever the list shows: what is kept on the books is there."""
+    effects = effects_of("snapshots")
+    strike("snapshots", [(number, kind) for number, kind in lies_at("snapshots") if effects[number - 1] == "vers.delete_commit"])
 
 
 @pytest.mark.guarantee("G-01")

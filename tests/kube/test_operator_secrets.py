@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,35 @@ async def test_a_text_as_large_as_a_configmap_may_be_is_followed(
         await person.kubectl("replace", "-f", "-", stdin=text("two"))
         await until(lambda: machine.files["big.txt"] == (LARGE + "two").encode(), "the change is followed")
     assert "can't be read" not in caplog.text
+
+
+@pytest.mark.guarantee("G-37")
+@pytest.mark.guarantee("G-65")
+async def test_a_secret_that_goes_after_it_was_used_is_told_as_missing_and_one_that_lost_its_key_as_that(
+    cluster: Namespace, tmp_path: Path, world: RealTime
+) -> None:
+    """Nobody is told that a Secret lacks a key when there is no such Secret; what runs goes on, and the same Secret heals it."""
+    person = Person(cluster)
+    await person.kubectl("create", "secret", "generic", "vault", "--from-literal=word=a-value-of-the-vault")
+    async with charge(cluster, tmp_path, world):
+        env = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "word"}}}]
+        await person.apply(everything([profile("guarded", env=env)]))
+        await person.apply(LIEUTENANT.replace("lightweight", "guarded"))
+        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        (machine,) = world.alive()
+        await person.kubectl("delete", "secret/vault")
+        gone = await person.sees("lt", "ada", "Ready", "SecretNotFound")
+        assert f"Secret vault is not in namespace {cluster.name}; create it with the key word" in gone["message"]
+        assert "has no key" not in gone["message"]
+        await person.kubectl("create", "secret", "generic", "vault", "--from-literal=other=a-value-of-the-vault")
+        for _ in range(240):
+            told = await person.condition("lt", "ada", "Ready")
+            if "has no key" in told["message"]:
+                break
+            await asyncio.sleep(0.25)
+        assert f"Secret vault in namespace {cluster.name} has no key word; add it" in told["message"]
+        await person.kubectl("patch", "secret/vault", "--type=merge", "-p", '{"stringData": {"word": "a-value-of-the-vault"}}')
+        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        assert [one is machine and not one.deleted for one in world.alive()] == [True]
+        shown = json.dumps(await person.get("lt", "ada")) + await person.kubectl("get", "events", "-o", "json")
+        assert "a-value-of-the-vault" not in shown

@@ -65,14 +65,17 @@ def usable(record: SlotRecord) -> list[CommitRecord]:
 
 def surplus(policy: SnapshotPolicy | None, record: SlotRecord) -> tuple[CommitRecord, ...]:
     """The kept ones beyond `keep`, oldest first; those that are no good don't count among the others. The newest, the last that
-    was restored for a look, and what a machine is to be made from are none of them."""
+    was restored for a look, and what a machine is to be made from are none of them. One whose removal was not answered comes before
+    all: which are spared may have changed since, and it may be gone while a list still shows it."""
     if policy is None:
         return ()
     failed = [commit for commit in record.commits if commit.check == "Failed" and not commit.missing_since]
     good = usable(record)
     proven = next((commit.commit_id for commit in reversed(good) if commit.check == "Restored"), "")
     spared = (proven, record.restore, *policy.needed)
-    free = [commit for commit in good[:-1] if commit.commit_id not in spared]
+    free = sorted(
+        (commit for commit in good[:-1] if commit.commit_id not in spared), key=lambda one: not (one.not_before and not one.error)
+    )
     return (*free[: max(0, len(good) - policy.keep)], *failed[: -policy.keep])
 
 

@@ -179,6 +179,9 @@ class CommitActs:
             said = [] if known else self.books.event(item, reason, f"commit {commit_id}: {error}", "Warning")
             await self.books.save(item, kept, *said)
             return
+        except ReconcilerError:  # it may be gone: that is found out before another one is removed
+            await self.books.save(item, snapshots.with_commit(slot, commit_id, not_before=now))
+            raise
         self.books.note(item, Reason.DROPPED_COMMIT, f"commit {commit_id}")
         left = tuple(c for c in slot.commits if c.commit_id != commit_id)
         await self.books.save(item, slot.but(commits=left), self.t.gatherer.slots.origins.strike(commit_id))
