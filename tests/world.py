@@ -277,7 +277,10 @@ class World:
             self.looked_for_facts(m, model)
         self.entries += 1
         name = f"{self.entries:08x}"
-        line = {"type": "compaction", "id": name, "parentId": None, "timestamp": "2026-11-21T08:17:40.000Z", "summary": "It went on."}
+        used = {"input": 20, "output": 5}
+        self.billed += 25
+        at = "2026-11-21T08:17:40.000Z"
+        line = {"type": "compaction", "id": name, "parentId": None, "timestamp": at, "summary": "It went on.", "usage": used}
         m.session += json.dumps(line).encode() + b"\n"
         self.wake(m)
         return name
