@@ -141,6 +141,13 @@ async def test_the_model_can_not_change_what_the_guard_is_made_of(rig: Rig) -> N
         f"cp /dev/null {rig.root}/[a]gent/settings.json",
         f"mv {rig.root}/a* {rig.root}/away",
         f"cp /dev/null {keeper.parent}/{keeper.name[:-1]}?/state.json",
+        f"mv {rig.root}/* {rig.root}/work",
+        f"shopt -s dotglob; mv {rig.root}/* {rig.root}/work",
+        f"cd {rig.root}; mv * work",
+        f"find {rig.root} -mindepth 1 -maxdepth 1 -exec mv -t {rig.root}/work {{}} +",
+        "git -C .. clean -fdx",
+        "env -C .. mv [a]gent work",
+        "cd ..; tar cf work/x.tar --remove-files *",
     ]
     attempts: list[Json] = [
         {"tool": "write", "args": {"path": str(agent / "settings.json"), "content": "{}"}},
