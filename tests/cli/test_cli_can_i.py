@@ -92,6 +92,6 @@ def test_a_rule_that_can_never_decide_anything_is_a_warning(run: Run, tmp_path: 
     assert warned == [
         "warning: api.yaml:10:19: spec.permissions.allow[1]: can never match: a stricter list has the same rule",
         "warning: api.yaml:10:37: spec.permissions.allow[2]: can never match: grep is not among `tools`",
-        "warning: api.yaml:10:43: spec.permissions.allow[3]: can never match: a command is taken apart before rules are asked: name each of "
-        "its parts",
+        "warning: api.yaml:10:43: spec.permissions.allow[3]: can never match: "
+        "a command is taken apart before rules are asked: name each of its parts",
     ]
