@@ -201,6 +201,8 @@ class World:
         self.found_facts: list[str] = []  # which models looked for facts before a compaction
         self.missing_model = ""  # that is to find facts, and that pi does not know
         self.loses_steers = False  # what is said in the middle of a turn never reaches the model
+        self.keeps_rules = False  # a keeper does not take up the rules that come with a prompt
+        self.ruled: list[tuple[str, Json | None, Json | None]] = []  # what was handed to pi, the rules with it, and those in force then
         self.own_compaction: Compacting | None = None  # how pi shortens its conversation whatever it is told
         self.boundless = False  # keepers say that no pi runs in a boundary
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
@@ -275,7 +277,10 @@ class World:
             self.looked_for_facts(m, model)
         self.entries += 1
         name = f"{self.entries:08x}"
-        line = {"type": "compaction", "id": name, "parentId": None, "timestamp": "2026-11-21T08:17:40.000Z", "summary": "It went on."}
+        used = {"input": 20, "output": 5}
+        self.billed += 25
+        at = "2026-11-21T08:17:40.000Z"
+        line = {"type": "compaction", "id": name, "parentId": None, "timestamp": at, "summary": "It went on.", "usage": used}
         m.session += json.dumps(line).encode() + b"\n"
         self.wake(m)
         return name
@@ -770,16 +775,17 @@ class FakeAgents:
 
     async def send(self, at: ports.Machine, key: str, command: Json, rules: Json | None = None) -> Verdict:
         m = await self._keeper(at)
-        if rules is not None:
-            if m.pi is None or m.pi.rules is None:
-                raise GuestFailed("no pi runs that has permissions", at.id)
-            m.pi.rules = rules
+        if rules is not None and (m.pi is None or m.pi.rules is None):
+            raise GuestFailed("no pi runs that has permissions", at.id)
         if key in m.verdicts:
             return m.verdicts[key]
         if m.pi is None:
             m.verdicts[key] = Lost("pi is not up")
             return m.verdicts[key]
         text = str(command["message"])
+        if rules is not None and not self.world.keeps_rules and not (m.pi.busy and command["streamingBehavior"] != "steer"):
+            m.pi.rules = rules
+        self.world.ruled.append((text, rules, m.pi.rules))
         if self.world.declines:
             m.verdicts[key] = Declined(self.world.declines)
         elif m.pi.busy:

@@ -141,6 +141,7 @@ class ScriptedModel:
         self.facts_delay = 0.0  # and seconds that facts take to be found before it,
         self.facts_status = 0  # or the HTTP error that it answers with instead
         self.requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
+        self.billed = 0  # tokens of all answers that were given whole
 
     @property
     def url(self) -> str:
@@ -199,7 +200,8 @@ class ScriptedModel:
             return await _answer(writer, 400, {"error": {"message": f"not a chat request: {error}"}})
         except InvalidSpec as error:
             return await _answer(writer, 400, {"error": {"message": str(error)}})
-        await _perform(step, str(asked.get("model", "")), writer)
+        if await _perform(step, str(asked.get("model", "")), writer):
+            self.billed += step.input_tokens + step.output_tokens
 
     # --- what to answer ---------------------------------------------------------------------------------------------------------
 
@@ -264,13 +266,15 @@ async def _answer(writer: asyncio.StreamWriter, status: int, body: Json, headers
     await writer.drain()
 
 
-async def _perform(step: Step, model: str, writer: asyncio.StreamWriter) -> None:
+async def _perform(step: Step, model: str, writer: asyncio.StreamWriter) -> bool:
+    """Whether it was answered whole."""
     await asyncio.sleep(step.delay)
     if step.hang:
         await asyncio.Event().wait()
     if step.status:
         error: Json = {"message": step.message or f"scripted error {step.status}", "type": "scripted", "code": step.status}
-        return await _answer(writer, step.status, {"error": error}, f"retry-after: {step.retry_after:g}\r\n" if step.retry_after else "")
+        await _answer(writer, step.status, {"error": error}, f"retry-after: {step.retry_after:g}\r\n" if step.retry_after else "")
+        return False
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
     name = f"chatcmpl-{uuid.uuid4().hex}"
 
@@ -288,12 +292,14 @@ async def _perform(step: Step, model: str, writer: asyncio.StreamWriter) -> None
     size = max(1, -(-len(text) // max(1, step.chunks)))
     for number, start in enumerate(range(0, len(text), size)):
         if number == step.cut:
-            return _reset(writer)
+            _reset(writer)
+            return False
         if number:
             await asyncio.sleep(step.gap)
         await send({"content": text[start : start + size]})
     if step.cut >= 0:
-        return _reset(writer)
+        _reset(writer)
+        return False
     for index, (tool, args) in enumerate(step.calls):
         function: Json = {"name": tool, "arguments": json.dumps(args)}
         await send({"tool_calls": [{"index": index, "id": f"call_{uuid.uuid4().hex[:16]}", "type": "function", "function": function}]})
@@ -302,6 +308,7 @@ async def _perform(step: Step, model: str, writer: asyncio.StreamWriter) -> None
     await send(None, usage={"prompt_tokens": step.input_tokens, "completion_tokens": step.output_tokens, "total_tokens": total})
     writer.write(b"data: [DONE]\n\n")
     await writer.drain()
+    return True
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

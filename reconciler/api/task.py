@@ -146,7 +146,8 @@ class TaskSpec(Model):
     budget: TaskBudget | None = None
     """What it may cost; unset: no limit of its own."""
     permissions: Permissions | None = None
-    """Which tool calls the agent may make for this task, below what its profile and its lieutenant say."""
+    """Which tool calls the agent may make for this task, below what its profile and its lieutenant say; not for a steer, which has those of
+    its target."""
     cancel: bool = False
     """Stop it, or never begin it."""
     approvals: Annotated[Items[Approval], Field(max_length=100), ListMap("id")] = ()

@@ -11,7 +11,7 @@ from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.read import one
 from reconciler.config import Config
-from reconciler.core.keys import Json, Key, lieutenant, task
+from reconciler.core.keys import Json, Key, as_map, lieutenant, task
 from reconciler.errors import UsageError
 
 LIEUTENANT, TASK = lieutenant("", "").kind, task("", "").kind
@@ -54,6 +54,11 @@ def auth(
         async with reader(config) as store:
             own = await one(store, key)
             work = await one(store, task(config.namespace, for_task)) if for_task else None
+            target = as_map(work.spec.get("lieutenantRef")).get("name") if work is not None else key.name
+            if target != key.name:
+                raise UsageError(
+                    f"task/{for_task} is for lieutenant/{target}", "--task", f"ask `auth can-i {target} CALL --task {for_task}`"
+                )
             rules = rules_of(own, await store.objects(PROFILE, config.namespace), work)
         if rules is None:
             return {"answer": "Allow", "rule": "no permissions are declared, so nothing is checked", "level": "", "part": wanted}

@@ -21,7 +21,9 @@ ABOUT = ("path", "file_path", "command")
 FILE_TOOLS = frozenset({"write", "edit"})
 CUT = "\n[… cut here; the whole text is in the session file]\n"
 Loose = dict[str, object]
-_PAID = re.compile(rb'^\{"type": ?"usage"', re.M)
+SUMMARIES = frozenset({"compaction", "branch_summary"})
+"""Entries that a model was asked for, and that name none."""
+_PAID = re.compile(rb'^\{"type": ?"(?:usage|compaction|branch_summary)"', re.M)
 """How pi begins such an entry; every answer has a `usage`, too, so that word alone would find them all."""
 
 
@@ -51,8 +53,9 @@ def compactions(data: bytes, base: int) -> tuple[Compaction, ...]:
 
 
 def usages(data: bytes, base: int) -> tuple[Message, ...]:
-    """What was spent beside the messages, as the entries `{"type":"usage","kind",…}` of all complete lines tell, as for `parse`: of facts
-    that were looked for, and of what pi itself asks for beside a turn. Their role is `PAID`."""
+    """What was spent beside the messages, as the entries of all complete lines tell, as for `parse`: `{"type":"usage","kind",…}` of facts
+    that were looked for and of what pi itself asks for beside a turn, and `{"type":"compaction",…,"usage"}` of a summary. Their role is
+    `PAID`; those of summaries don't say which model it was."""
     lines = [(at.start(), data.find(b"\n", at.start())) for at in _PAID.finditer(data)]
     found = [read_usage(data[begin:end], base + begin) for begin, end in lines if end >= 0]
     return tuple(one for one in found if one is not None)
@@ -64,7 +67,7 @@ def read_usage(line: bytes, offset: int) -> Message | None:
         entry = json.loads(line.decode(errors="replace"))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(entry, dict) or entry.get("type") != "usage":
+    if not isinstance(entry, dict) or not (entry.get("type") == "usage" or (entry.get("type") in SUMMARIES and entry.get("usage"))):
         return None
     spent, at = usage_of(entry.get("usage")), time_of(entry.get("timestamp"))
     return Message(storable(str(entry.get("id", "")))[:200], offset, PAID, "", usage=spent, at=at, model=model_of(entry))

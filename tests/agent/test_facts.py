@@ -86,7 +86,7 @@ async def test_what_it_cost_to_find_them_stands_in_the_session(rig: Rig) -> None
     await up(rig)
     await say(rig, "FACT(one)", "go on")
     assert await compact(rig)
-    (spent,) = usages(rig.session.read_bytes(), 0)
+    spent, _ = usages(rig.session.read_bytes(), 0)  # the second is what the summary cost
     assert (spent.model, spent.usage.input, spent.usage.output, spent.usage.cost > 0) == ("scripted/scripted", 100, 10, True)
 
 
@@ -157,7 +157,7 @@ async def test_the_model_that_is_named_finds_them_and_one_that_there_is_not_is_t
     assert await compact(rig)
     assert [asked.model for asked in looked(rig)] == ["small"]
     assert await kept(rig) == ["one"]
-    (spent,) = usages(rig.session.read_bytes(), 0)
+    spent, _ = usages(rig.session.read_bytes(), 0)  # the second is what the summary cost
     assert spent.model == "cheap/small"
     taken = (await rig.process()).memory
     assert taken is not None

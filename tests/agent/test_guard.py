@@ -14,7 +14,7 @@ from keeper_rig import AT, VM, Rig, alive, below, prompt, rigged, script, until
 
 from reconciler.core.governance.permissions.rules import Level, Rules, level
 from reconciler.core.keys import Json
-from reconciler.core.snapshot.agent import Exited, Question, Up
+from reconciler.core.snapshot.agent import Accepted, Declined, Exited, Question, Up
 from reconciler.engine.ports import AgentObservation
 from reconciler.errors import GuestFailed
 from tests.core.permissions import table
@@ -141,6 +141,13 @@ async def test_the_model_can_not_change_what_the_guard_is_made_of(rig: Rig) -> N
         f"cp /dev/null {rig.root}/[a]gent/settings.json",
         f"mv {rig.root}/a* {rig.root}/away",
         f"cp /dev/null {keeper.parent}/{keeper.name[:-1]}?/state.json",
+        f"mv {rig.root}/* {rig.root}/work",
+        f"shopt -s dotglob; mv {rig.root}/* {rig.root}/work",
+        f"cd {rig.root}; mv * work",
+        f"find {rig.root} -mindepth 1 -maxdepth 1 -exec mv -t {rig.root}/work {{}} +",
+        "git -C .. clean -fdx",
+        "env -C .. mv [a]gent work",
+        "cd ..; tar cf work/x.tar --remove-files *",
     ]
     attempts: list[Json] = [
         {"tool": "write", "args": {"path": str(agent / "settings.json"), "content": "{}"}},
@@ -333,3 +340,23 @@ async def test_the_rules_of_a_task_hold_from_before_its_prompt(rig: Rig) -> None
     told = (await rig.process()).guard
     assert told is not None
     assert told.base != told.hash
+
+
+@pytest.mark.guarantee("G-28")
+async def test_the_rules_of_a_prompt_that_pi_does_not_take_are_not_those_of_the_turn_that_is_on(rig: Rig) -> None:
+    """Late, or a second time: neither the rules of a prompt that is declined hold, nor those of one that was handed on before."""
+    narrowed, wide = guard(denylist(), level("Task", deny=["bash(touch *)"])), guard(denylist(), level("Task", allow=["bash"]))
+    await rig.up(guard=guard(denylist(ask=["bash(wc *)"])))
+    await rig.agents.send(AT, "early", prompt(script({"say": "done"})), wide)
+    await rig.settled()
+    own = guard(denylist(ask=["bash(wc *)"]), level("Task", deny=["bash(touch *)"]))
+    await rig.agents.send(AT, "k", prompt(script(bash("wc -c /dev/null"), bash("touch one"), {"say": "done"})), own)
+    question = _asks(await rig.seen(waits))[0]
+    assert isinstance(await rig.agents.send(AT, "early", prompt(script({"say": "done"})), wide), Accepted)
+    assert isinstance(await rig.agents.send(AT, "late", prompt(script({"say": "done"})), narrowed), Declined)
+    told = (await rig.process()).guard
+    assert told is not None
+    assert told.hash == Rules((denylist(ask=["bash(wc *)"]), level("Task", deny=["bash(touch *)"])), TOOLS).hash
+    await rig.agents.answer(AT, question.id, True, "")
+    await rig.settled()
+    assert not (rig.root / "work" / "one").exists()

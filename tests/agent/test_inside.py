@@ -15,7 +15,9 @@ from keeper_rig import AT, VM, Rig, prompt, rigged, script
 from reconciler.core.conversation import compactions
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.reminder import compacted_of, in_a_turn, mark_of
+from reconciler.core.messages import Usage
 from reconciler.core.snapshot.agent import Accepted, Compacting, Declined, Inside, Up
+from reconciler.engine.state.transcripts import Transcript
 from reconciler.errors import GuestFailed
 
 pytestmark = pytest.mark.real("pi")
@@ -149,6 +151,26 @@ async def test_the_directive_survives_a_compaction_and_a_restart(rig: Rig) -> No
     await rig.settled()
     assert "Never touch production." in rig.model.requests[-1].system
     assert "secret word 0" not in json.dumps(rig.model.requests[-1].messages)
+
+
+@pytest.mark.guarantee("G-29")
+async def test_what_the_summary_of_a_compaction_cost_is_counted_with_the_model_that_made_it(rig: Rig) -> None:
+    launch = rig.launch(compacting=Compacting(True, 10, 1))
+    await rig.agents.install(VM)
+    await rig.agents.start_keeper(AT)
+    await rig.agents.start_agent(AT, launch)
+    for n in range(3):
+        await rig.agents.send(AT, f"k{n}", prompt("x " * 500 + script({"say": "y " * 500})))
+        await rig.settled()
+    assert await ask(rig, "compact") == ""
+    transcript = Transcript("s")
+    transcript.grow(rig.session.read_bytes())
+    (summary,) = transcript.usages
+    assert (summary.model, summary.usage.cost > 0) == ("scripted/scripted", True)
+    paid = sum((one.usage for one in transcript.costs), Usage())
+    asked = len(rig.model.requests)
+    assert asked > 3, "the model was asked for a summary"
+    assert (paid.input + paid.cache_read, paid.output) == (100 * asked, 10 * asked), "as much as its provider bills"
 
 
 @pytest.mark.guarantee("G-22")

@@ -138,4 +138,7 @@ def test_what_was_paid_for_beside_the_messages_is_told_and_is_no_message() -> No
         "u1", len(REAL) + 7, "acme/small", 7, Decimal("0.25"),
     )  # fmt: skip
     assert "u1" not in [message.entry_id for message in parse(whole, 0)[0]]
+    (summary,) = usages(b'{"type":"compaction","id":"d1","summary":"s","usage":{"input":5,"output":1,"cost":{"total":0.5}}}\n', 0)
+    assert (summary.entry_id, summary.model, summary.usage.input, summary.usage.cost) == ("d1", "", 5, Decimal("0.5"))
+    assert usages(SHORTENED, 0) == (), "an earlier pi does not tell what it cost"
     assert usages(PAID[:-1], 0) == usages(REAL, 0) == usages(b'{"type":"usage"\n', 0) == ()

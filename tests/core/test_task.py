@@ -423,6 +423,26 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         replace(INTERRUPTED, record=ARRIVED.but(continues=3)),
         Finish("Failed", "SessionLost", "its turn was cut short 4 times"),
     ),
+    "nor under rules that are not its own": (
+        replace(INTERRUPTED, record=ARRIVED.but(continues=3, abort="Rules", because="declared are others")),
+        Finish("Failed", "PermissionsNotApplied", "declared are others"),
+    ),
+    "a turn under other rules than its own is ended": (
+        replace(RUNS, talk=ASKING, misruled="declared are others", approvals=(Approval("q", True, ""),)),
+        AbortTurn("Rules", "declared are others"),
+    ),
+    "and given its time": (
+        replace(RUNS, talk=BUSY, misruled="declared are others", record=ARRIVED.but(abort="Rules", aborted_at=NOW - 1)),
+        Wait("PermissionsNotApplied", "declared are others", until=NOW + 14),
+    ),
+    "and ended harder after it": (
+        replace(RUNS, talk=BUSY, misruled="declared are others", record=ARRIVED.but(abort="Rules", aborted_at=NOW - 15)),
+        AbortTurn("Rules", "declared are others"),
+    ),
+    "what is ended for another reason stays so": (
+        replace(LIMITED, talk=BUSY, misruled="x", record=ARRIVED.but(abort="TaskTimeout", aborted_at=NOW - 1)),
+        Wait("Ending", "not done within 3 s of its delivery", until=NOW + 14),
+    ),
     "the next task's answer is not this one's": (replace(RUNS, talk=said(answer("stop", offset=400)), next_landed=300), Continue(1)),
     "checks run again when their outcome is not known": (CHECKING, Verify()),
     "all good is success": (
@@ -450,6 +470,7 @@ INTERRUPTED = replace(
 )
 
 STEER_SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
+    "a steer has no rules of its own": (replace(STEERS, wrong_rules="x"), Refuse("PermissionsInvalid", "x")),
     "a steer that interrupts its target's turn waits until that settles": (
         replace(INTERRUPTED, talk=BUSY),
         Wait("Escalating", "interrupting the turn", until=NOW - 5 + 15),

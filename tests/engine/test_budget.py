@@ -330,13 +330,15 @@ def test_nothing_is_lost_or_counted_twice_over_restarts_sessions_and_rewinds(tmp
         await s.engine.declarations.annotate(LT, {"fleet.vers.sh/rewind": "1:now"})
         await s.until(lambda: len(s.record().session.earlier) == 1, "the last turn is taken back")
         assert await s.ends(await s.task("three")) == "Succeeded"
+        s.world.compact(s.machine())
+        await s.until(lambda: counted(s) == 45 + 25, "what the summary cost is counted too")
         await s.lieutenant(budget=budget(maxTokens=1_000_000), session={"generation": 2})
         await s.until(lambda: s.record().session.generation == 2, "another conversation begins")
         await s.ready()
         assert await s.ends(await s.task("four")) == "Succeeded"
         await s.controller.down()
         await s.controller.up()
-        assert counted(s) == s.world.billed == 60
+        assert counted(s) == s.world.billed == 85
         of_task = s.engine.gatherer.budgets.ledgers.of_task(("default", "api"), "two")
         assert of_task.tokens == 15
 

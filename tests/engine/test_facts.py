@@ -40,16 +40,16 @@ def test_facts_that_were_found_before_a_compaction_are_kept_beyond_the_machine(t
 @pytest.mark.guarantee("G-29")
 def test_what_it_costs_to_find_facts_counts_against_the_budget(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:
-        await s.lieutenant(memory=FACTS, budget=budget(maxTokens=30, onExceeded="DenyNew"))
+        await s.lieutenant(memory=FACTS, budget=budget(maxTokens=55, onExceeded="DenyNew"))
         await s.ready()
         one = await s.task("one", "FACT(a)")
         assert await s.ends(one) == "Succeeded"
         assert counted(s) == 15
         await shortened(s)
         await s.says(LT, "Ready", "BudgetExceeded")
-        assert counted(s) == s.world.billed == 30
+        assert counted(s) == s.world.billed == 15 + 15 + 25, "the answer, the facts and the summary"
         ledgers = s.engine.gatherer.budgets.ledgers
-        assert ledgers.of_task(agent_of(LT), one.name).tokens == 30, "it belongs to the task before it"
+        assert ledgers.of_task(agent_of(LT), one.name).tokens == 55, "it belongs to the task before it"
 
     tell(tmp_path, story)
 

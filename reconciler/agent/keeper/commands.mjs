@@ -78,9 +78,10 @@ export class Commands {
     return this.#verdicts.get(key) ?? { state: "unanswered" };
   }
 
-  /** The verdict, or `unanswered` after `waitMs`. A key that was seen before is never forwarded again. */
-  async send(key, command, waitMs) {
-    if (!this.#verdicts.has(key)) this.#forward(key, checked(command));
+  /** The verdict, or `unanswered` after `waitMs`. A key that was seen before is never forwarded again. `first`: what is done right before
+   * the command goes to pi, and not at all when it does not. */
+  async send(key, command, waitMs, first) {
+    if (!this.#verdicts.has(key)) this.#forward(key, checked(command), first);
     const open = this.#open.get(key);
     if (open) {
       let timer;
@@ -90,7 +91,7 @@ export class Commands {
     return this.verdict(key);
   }
 
-  #forward(key, command) {
+  #forward(key, command, first) {
     // The record comes first, whatever follows; a refusal is as final as an answer.
     this.#log.append({ key, type: command.type, at: Date.now() }, true);
     this.#verdicts.set(key, undefined);
@@ -101,6 +102,7 @@ export class Commands {
     // Only a steer goes into a running turn; pi's own queue is never used (it merges prompts and forgets them with the process).
     if (prompt && this.#pi.unsettled && command.streamingBehavior !== "steer")
       return void this.#conclude(key, { state: "declined", error: "Busy: a turn is on" });
+    first?.();
     if (prompt) this.#flying += 1;
     const answered = new Promise((resolve) => {
       this.#pi.forward(`k:${key}`, command, (answer) => {

@@ -54,12 +54,21 @@ export class Guard {
 
   /** From now on these rules hold. Their hash; throws when they are not rules, and then the ones before hold. */
   rules(declared) {
+    return this.prepared(declared)();
+  }
+
+  /** What makes these rules hold once it is called. Throws when they are not rules. */
+  prepared(declared) {
+    let read;
     try {
-      this.#rules = { ...readRules({ ...declared, ...this.#launch }), askMs: declared.askMs ?? 600_000 };
+      read = { ...readRules({ ...declared, ...this.#launch }), askMs: declared.askMs ?? 600_000 };
     } catch (error) {
       throw new Refusal("BadRequest", `rules that can't be read: ${brief(error.message)}`);
     }
-    return this.#rules.hash;
+    return () => {
+      this.#rules = read;
+      return read.hash;
+    };
   }
 
   /** Our extension has been loaded in pi and asks before each call. */

@@ -6,5 +6,5 @@ export class CannotRead extends Error {}
 export const full = (pattern, text, flags = "s") => new RegExp(`^(?:${pattern})$`, flags).test(text);
 
 export const newAct = (kind, text, part, more = {}) => ({
-  kind, text, part, why: "", cwd: "", strict: false, names: [], inline: 0, mutates: true, files: [], ...more,
+  kind, text, part, why: "", cwd: "", strict: false, names: [], inline: 0, mutates: true, files: [], reach: [], ...more,
 });

@@ -66,7 +66,11 @@ function act(shell, words, names, part, inline = 0, strict = false, files = name
     (name === "git" && words.length > 1 && has("GIT_READERS", words[1])) ||
     (name === "sed" && !words.some((word) => /^(-[a-zA-Z]*i|--in-place)/.test(word)));
   const free = strict || (has("FREE", words[0]) && !inline);
-  shell.acts.push(newAct("run", words.join(SEP), part, { cwd: shell.cwd, strict: free, names, inline, mutates: !reads, files: has("PASSIVE", name) ? [] : files }));
+  const verb = words.find((word, at) => at > 0 && !word.startsWith("-")) ?? "";
+  const sweeps = has("SWEEPS", name) || (name === "git" && has("GIT_SWEEPS", verb));
+  const reach = sweeps ? [`./${ANY}`] : [];
+  const open = has("PASSIVE", name) ? [] : files;
+  shell.acts.push(newAct("run", words.join(SEP), part, { cwd: shell.cwd, strict: free, names, inline, mutates: !reads, files: open, reach }));
 }
 
 /** Which words may name files: awk's separator, often a slash, does not. */
@@ -84,6 +88,7 @@ function wrapper(shell, words, name, names, stdin, part) {
   const own = name in TABLES.PRIVILEGED;
   const [takes, skip] = own ? TABLES.PRIVILEGED[name] : TABLES.WRAPPERS[name];
   const here = [...names];
+  let there = "";
   let at = 1;
   act(shell, words, names, part, 0, !own);
   while (at < words.length) {
@@ -99,6 +104,9 @@ function wrapper(shell, words, name, names, stdin, part) {
     }
     if (word.startsWith("-") && word.length > 1) {
       if (name === "command" && (word === "-v" || word === "-V")) return;
+      if (name === "env" && (word === "-C" || word === "--chdir" || word.startsWith("--chdir="))) {
+        there = word.includes("=") ? word.slice(8) : (words[at + 1] ?? ANY);
+      }
       at += takes.includes(word) ? 2 : 1;
       continue;
     }
@@ -119,7 +127,7 @@ function wrapper(shell, words, name, names, stdin, part) {
       if (name === "parallel") opaque(shell, part, "parallel runs what it is given");
       return;
     }
-    rest = [...rest.map((word) => (word.includes("{}") ? ANY : word)), ANY];
+    rest = [...rest.map((word) => word.replaceAll("{}", ANY)), ANY];
     stdin = [];
   }
   if (["watch", "ssh", "parallel", "flock"].includes(name) && rest.length && (rest.length === 1 || name !== "flock" || rest[0] === "-c")) {
@@ -128,7 +136,10 @@ function wrapper(shell, words, name, names, stdin, part) {
   }
   if (!rest.length) return;
   const before = shell.acts.length;
+  const { cwd } = shell;
+  if (there) shell.cwd = inside(shell, there);
   run(shell, rest, here, stdin, part);
+  if (there) shell.cwd = cwd;
   if (own) for (const one of shell.acts.slice(before)) if (one.kind === "run") one.strict = true;
 }
 
@@ -208,8 +219,10 @@ function setters(shell, words, name) {
 /** `-exec` runs a command, `-delete` removes, `-fprint` writes. */
 function find(shell, words, names, part) {
   const place = found(words);
+  const below = roots(shell, words).map((root) => root + place);
   for (let at = 0; at < words.length; at++) {
     const word = words[at];
+    const before = shell.acts.length;
     if (["-exec", "-execdir", "-ok", "-okdir"].includes(word)) {
       const last = words.findIndex((one, number) => number > at && (one === ";" || one === "+"));
       const end = last < 0 ? words.length : last;
@@ -218,8 +231,24 @@ function find(shell, words, names, part) {
     } else if (word === "-delete") run(shell, ["rm", ANY], [], [], part);
     else if (/^(-fprint|-fls)/.test(word) && at + 1 < words.length) shell.acts.push(newAct("write", words[at + 1], part, { cwd: shell.cwd }));
     else if (!plain(word) && word.startsWith(ANY)) opaque(shell, part, "an option of find is not known before it runs");
+    for (const one of shell.acts.slice(before)) if (one.mutates) one.reach = [...one.reach, ...below];
   }
   act(shell, words, names, part);
+}
+
+/** The places that find begins with. */
+function roots(shell, words) {
+  const last = words.findIndex((word, at) => at > 0 && (word === "(" || word === "!" || /^-[^HLPDO]/.test(word)));
+  const places = words.slice(1, last < 0 ? words.length : last).filter((word) => !/^-[HLPDO]/.test(word));
+  const found = (places.length ? places : ["."]).map((place) => inside(shell, place));
+  return found.map((place) => (place.startsWith("/") && plain(place) ? path.posix.normalize(place) : place).replace(/\/+$/, "") || "/");
+}
+
+/** A place as one from where the shell stands. */
+function inside(shell, place) {
+  if (!plain(place)) return place.startsWith(ANY) ? ANY : place;
+  if (place.startsWith("/")) return place;
+  return place === "." || place === "./" ? shell.cwd : `${shell.cwd}/${place.replace(/^\.\//, "")}`;
 }
 
 /** What `{}` stands for: a path that ends as the one `-name` says, where there is no other condition that it may fulfil instead. */
@@ -233,6 +262,7 @@ function found(words) {
 function git(shell, words, names, part) {
   const kept = [words[0]];
   const all = words.join(SEP);
+  const { cwd } = shell;
   let at = 1;
   while (at < words.length && (words[at].startsWith("-") || !plain(words[at]))) {
     const word = words[at];
@@ -246,9 +276,11 @@ function git(shell, words, names, part) {
       }
       at += 2;
     } else if (["-C", "--git-dir", "--work-tree", "--namespace", "--super-prefix"].includes(word)) {
+      if (word === "-C") shell.cwd = inside(shell, words[at + 1] ?? ANY);
       at += 2;
       if (word !== "-C") opaque(shell, part, "git reads its settings from another place");
     } else {
+      if (/^--(git-dir|work-tree|namespace)=/.test(word)) opaque(shell, part, "git reads its settings from another place");
       if (word.startsWith("--exec-path=")) opaque(shell, part, "git runs programs from another place");
       if (!["--no-pager", "-P", "--no-optional-locks", "--literal-pathspecs"].includes(word)) kept.push(word);
       at += 1;
@@ -272,6 +304,7 @@ function git(shell, words, names, part) {
   }
   const files = rest.filter((_, number) => !MESSAGE.test(rest[number - 1] ?? ""));
   act(shell, [...kept, ...rest], names, part, 0, false, files);
+  shell.cwd = cwd;
 }
 
 function cd(shell, words) {

@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 import { full } from "./guardacts.mjs";
-import { ANY, ONE, SEGMENT, SEP, absolute, candidates, certain, ofCommand, ofPath, possible, readings, stars } from "./guardpatterns.mjs";
+import { ANY, ONE, SEGMENT, SEP, VISIBLE, absolute, candidates, certain, ofCommand, ofPath, possible, readings, stars } from "./guardpatterns.mjs";
 import { readCommand } from "./guardshell.mjs";
 import { TABLES } from "./guardtables.mjs";
 
@@ -149,9 +149,19 @@ function* ofRun(rules, act, real) {
   let opaque = act.kind === "opaque" ? act.why : "";
   if (inline && !every(rules, ["allow"]).some(allows)) opaque = `${name} runs code that is not followed`;
   yield subject(act.part, holds, allows, { bound: !act.strict, opaque });
+  if (reached(rules, act).some((place) => perhaps(place, rules))) {
+    yield subject(act.part, () => NO, () => false, { bound: false, opaque: `perhaps ${GUARD}` });
+  }
   for (const one of new Set(act.files.flatMap(candidates).flatMap(readings))) {
     yield* mention(rules, absolute(one, act.cwd || rules.workDir, rules.home), act.mutates, act.part, real);
   }
+}
+
+/** What it may change without naming it, as far as it is known where that begins. */
+function reached(rules, act) {
+  const cwd = act.cwd || rules.workDir;
+  const known = act.reach.filter((one) => !one.startsWith(ANY) && (one.startsWith("/") || !cwd.startsWith(ANY)));
+  return known.map((one) => `/${absolute(one, cwd, rules.home).replace(/^\//, "")}`);
 }
 
 function byWords(question, argument, text) {
@@ -178,7 +188,7 @@ function* ofFile(rules, tool, place, part, real) {
     return family.some((one) => named(rule, one)) ? byPath(rule, places, rules) : NO;
   };
   const allows = (rule) => named(rule, tool) && (rule.argument === undefined || places.every((one) => pathHolds(certain, rule, one, rules, false)));
-  const unsure = writes && places.some((one) => guarded(possible, one, rules));
+  const unsure = writes && places.some((one) => guarded(possible, dotted(one), rules));
   const sure = writes && places.some((one) => guarded(certain, one, rules));
   yield subject(part, holds, allows, { opaque: unsure ? `perhaps ${GUARD}` : "", forbidden: sure ? GUARD : "" });
 }
@@ -209,10 +219,16 @@ function above(question, place, rules) {
   });
 }
 
-/** A place that is known in part, as a glob is, may be the guard's; one of which not even the start is known is not asked about. */
-function perhaps(place, rules) {
-  return !place.startsWith(ANY) && (guarded(possible, place, rules) || above(possible, place, rules));
+/** A place that is known in part, as a glob is, may be the guard's. One of which not even the start is known may be where its end is the
+ * guard's, as in `$X/.pi` or `$X/*`; where nothing of it is known that is not asked about. */
+function perhaps(known, rules) {
+  const place = dotted(known);
+  if (!place.startsWith(ANY)) return guarded(possible, place, rules) || above(possible, place, rules);
+  return place.startsWith(`${ANY}/`) && (rules.guarded.some((one) => possible(one, place)) || above(possible, place, rules));
 }
+
+/** With a `*` that may be a name that begins with a dot: whether it is one is up to an option of the shell (`dotglob`). */
+const dotted = (place) => place.replaceAll(VISIBLE, ONE);
 
 function byPath(rule, places, rules) {
   return holding(

@@ -6,7 +6,7 @@ import { ansiC, inDoubleQuotes, unquoted } from "./guardquoting.mjs";
 
 export const set = (text) => new Set(text.split(" "));
 export const spaced = (kind) => kind.replaceAll("_", " ");
-const BRACES = /^([\w./@%+:=-]*)\{([\w./@%+:=-]*(?:,[\w./@%+:=-]*)+)\}([\w./@%+:=-]*)$/;
+const BRACES = /^([\w./@%+:=~-]*)\{([\w./@%+:=~-]*(?:,[\w./@%+:=~-]*)+)\}([\w./@%+:=~-]*)$/;
 export const wordsOf = (node) => node.children.filter((child) => WORDS.has(child.type));
 const SIMPLE = /^[A-Za-z0-9_./:@%+=,-]*$/;
 export const BLOCKS = set(
@@ -71,7 +71,7 @@ export class Words {
     for (const node of nodes) {
       const braces = BRACES.exec(this.text(node));
       if (node.startIndex === end && made.length) made.push(made.pop() + this.word(node));
-      else if (braces && made.length) made.push(...braces[2].split(",").map((one) => braces[1] + one + braces[3]));
+      else if (braces && made.length) made.push(...braces[2].split(",").map((one) => unquoted(braces[1] + one + braces[3], this.variables.HOME ?? ANY)));
       else made.push(this.word(node));
       end = node.endIndex;
     }

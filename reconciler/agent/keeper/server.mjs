@@ -222,8 +222,8 @@ const OPS = {
   },
   async send({ key, command, waitMs, rules }) {
     if (typeof key !== "string" || !key) throw new Refusal("BadRequest", "key is missing");
-    if (rules) this.pi.guard.rules(rules); // those of the task: they hold from before its prompt
-    return { verdict: await this.commands.send(key, command, waitMs) };
+    const hold = rules && this.pi.guard.prepared(rules); // those of the task: they hold from before its prompt, and only if it is handed on
+    return { verdict: await this.commands.send(key, command, waitMs, hold) };
   },
   verdict({ key }) {
     return { verdict: this.commands.verdict(key) };

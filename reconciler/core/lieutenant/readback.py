@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reconciler.api.governreasons import GovernReason
+from reconciler.api.permissions import Permissions
 from reconciler.api.reasons import Reason
+from reconciler.core.governance.permissions.declared import for_task
 from reconciler.core.profile.instructions import differing
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.snapshot.agent import Agent, Compacting, Up
@@ -57,6 +59,19 @@ def permissions(process: Up, rendered: Rendered) -> NotApplied | None:
     has = process.guard.base if process.guard is not None else ""
     words = f"declared are rules {declared or 'none'}, pi runs under {has or 'none'}"
     return NotApplied(Reason.PERMISSIONS_NOT_APPLIED, words) if has != declared else None
+
+
+def rules_of_its_task(v: Basics, own: Permissions | None) -> str:
+    """The keeper says which rules it checks the calls of a turn against; what differs from those of the task in words, '' for nothing and
+    where it is not known."""
+    up = running(v)
+    if up is None or not same_launch(up[1].launch_hash, up[2]):
+        return ""
+    declared = for_task(up[2].rules, own, up[2].work_dir)
+    has = up[1].guard.hash if up[1].guard is not None else ""
+    if declared is None or has == declared.hash:
+        return ""
+    return f"declared for this task are rules {declared.hash}, pi runs under {has or 'none'}"
 
 
 def memory(process: Up, rendered: Rendered) -> NotApplied | None:

@@ -22,6 +22,7 @@ from reconciler.core.lieutenant import spare
 from reconciler.core.lieutenant.budget import budget_reason
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.provider import provider_reason
+from reconciler.core.lieutenant.readback import rules_of_its_task
 from reconciler.core.lieutenant.reminder import to_be_said
 from reconciler.core.lieutenant.session import mirror_what_was_read
 from reconciler.core.plan import Plan, Step, is_action
@@ -116,9 +117,16 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
             return Availability.NOT_READY, str(rest.doing)
 
 
-def _wrong(permissions: Permissions) -> str:
+def _wrong(permissions: Permissions, delivery: Delivery) -> str:
+    if delivery is Delivery.STEER:
+        return "a steer is said in the turn of another task, under the rules of that; remove its permissions"
     flaw = next(wrong_examples(TASK, permissions, WORK_DIR), None)
     return f"example {flaw[0]} of the permissions: {flaw[1]}" if flaw is not None else ""
+
+
+def _misruled(view: WorkSet, facts: TaskFacts) -> str:
+    at_work = facts.record.phase == "Running" and view.talk is not None and view.talk.up and not view.talk.settled
+    return rules_of_its_task(view.lieutenant.lt, facts.spec.permissions) if at_work and view.lieutenant is not None else ""
 
 
 def _nothing_is_checked(view: WorkSet) -> bool:
@@ -185,7 +193,8 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         untold=to_be_said(view.lieutenant) if view.lieutenant is not None else "",
         reminder=view.lieutenant.record.reminder if view.lieutenant is not None else NOT_REMINDED,
         approvals=tuple(Approval(a.id, a.decision is Answer.APPROVE, a.reason) for a in spec.approvals),
-        wrong_rules="" if record.sent or spec.permissions is None else _wrong(spec.permissions),
+        wrong_rules="" if record.sent or spec.permissions is None else _wrong(spec.permissions, spec.delivery),
+        misruled=_misruled(view, facts),
         unguarded=spec.permissions is not None and _nothing_is_checked(view),
         left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,
     )

@@ -136,5 +136,6 @@ class TaskView:
     reminder: ReminderRecord = NOT_REMINDED  # of that
     approvals: tuple[Approval, ...] = ()
     wrong_rules: str = ""  # what is wrong with its permissions
+    misruled: str = ""  # its turn is on and its calls are checked against other rules than its own, in words
     unguarded: bool = False  # it has permissions of its own, and neither its lieutenant nor the profile has any
     left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

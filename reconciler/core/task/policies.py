@@ -35,6 +35,7 @@ from reconciler.core.task.limits import (
 )
 from reconciler.core.task.provider import model_failed, note_the_answer, wait_for_the_provider
 from reconciler.core.task.reminder import say_it_again
+from reconciler.core.task.rules import MISRULED, end_a_turn_under_other_rules
 from reconciler.core.task.steer import STEER
 from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, ended_well, fail, landed_at, run, says_nothing
 
@@ -171,6 +172,8 @@ def judge_the_turn(v: TaskView) -> Decision | None:
     interrupted = sum(1 for step in v.record.escalation_steps if step.action in INTERRUPTING)
     if v.record.continues < MAX_CONTINUES + interrupted:
         return wait_while_halted(v, next_limit(v)) or Continue(v.record.continues + 1, empty)
+    if v.record.abort == MISRULED:
+        return fail(v, Reason.PERMISSIONS_NOT_APPLIED, v.record.because)
     return fail(v, Reason.SESSION_LOST, f"its turn was cut short {v.record.continues + 1} times")
 
 
@@ -195,6 +198,7 @@ QUEUE: Chain[TaskView] = Chain(
         refuse_a_cycle,
         follow_the_session,
         note_the_landing,
+        end_a_turn_under_other_rules,
         note_the_answer,
         note_progress,
         answer_a_question,

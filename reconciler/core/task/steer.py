@@ -11,7 +11,14 @@ from reconciler.core.records import FINISHED
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.halt import is_halted, wait_while_halted
-from reconciler.core.task.limits import leave_the_finished, must_end, note_the_landing, refuse_the_unsupported, wait_for_a_lieutenant
+from reconciler.core.task.limits import (
+    leave_the_finished,
+    must_end,
+    note_the_landing,
+    refuse_the_unsupported,
+    refuse_what_nobody_would_check,
+    wait_for_a_lieutenant,
+)
 from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY
 
 
@@ -136,6 +143,7 @@ STEER: Chain[TaskView] = Chain(
     (
         leave_the_finished,
         refuse_the_unsupported,
+        refuse_what_nobody_would_check,
         wait_for_a_lieutenant,
         note_the_landing,
         note_the_steer,

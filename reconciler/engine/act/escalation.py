@@ -11,6 +11,7 @@ from reconciler.core.records import EscalationStep
 from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.engine.act.sending import Sending
+from reconciler.engine.act.taskrules import rules_for, rules_in_its_turn
 from reconciler.engine.places import machine_of
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, with_record
 
@@ -38,28 +39,31 @@ class EscalationActs:
                 f"{record.marker} escalation ({number})\n\nThere has been {step.why}. Say what you are doing and what is in the way; "
                 "where you are stuck try another way; then finish this piece of work."
             )
-            await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:e{number}", text, steer=True)
+            rules = rules_in_its_turn(view, task.key.name)
+            await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:e{number}", text, rules, steer=True)
         elif step.action == "Abort" and not step.hard:
             await self.s.interrupt(lieutenant)
         else:
             await self.t.agents.stop_agent(machine_of(lieutenant), STOP_GRACE)
 
-    async def tell_of_budget(self, lieutenant: LieutenantItem, task: TaskItem, why: str, now: float) -> None:
+    async def tell_of_budget(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, why: str, now: float) -> None:
         """In the middle of its turn, so that it can end well."""
         step = EscalationStep(action="TellOfBudget", at=now, why=why, continues=task.record.continues)
         record = task.record.but(budget_told=now, escalation_steps=(*task.record.escalation_steps, step))
         said = self.t.recorder.event(task.key, task.uid, Reason.ESCALATING, f"Steer: {why}", "Warning")
         await self.t.table.update([(task.key, with_record(record))], *said)
         text = f"{record.marker} budget\n\nNote that {why}. Write down how far you are, leave things in order, and end your turn now."
-        await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:b{record.continues}", text, steer=True)
+        rules = rules_in_its_turn(view, task.key.name)
+        await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:b{record.continues}", text, rules, steer=True)
 
-    async def reprompt(self, lieutenant: LieutenantItem, task: TaskItem, step: Reprompt, text: str) -> None:
-        """The steer's text under a key of its own; the target keeps its attempt and owns what follows."""
+    async def reprompt(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, step: Reprompt, text: str) -> None:
+        """The steer's text under a key of its own; the target keeps its attempt and owns what follows, so its rules hold."""
         record = task.record.but(reprompted=True, sends=task.record.sends + 1) if step.fresh_key else task.record
         await self.s.put(task, record)
         self.t.recorder.note(task.key, task.uid, Reason.STEERING, f"{record.target} on {lieutenant.key.name}, after an interruption")
         asked = f"You were interrupted in the middle of {record.target} to be told this. Mind it, and finish that piece of work."
-        await self.s.send(lieutenant, command_key(replace(task, record=record)), f"{text}\n\n{asked}")
+        rules = rules_for(view, record.target)
+        await self.s.send(lieutenant, command_key(replace(task, record=record)), f"{text}\n\n{asked}", rules)
 
     async def look_for_artifact(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, _: LookForArtifact) -> None:
         """Compare the work dir with what it was before delivery. What can't be told is no reason to end anything (G-04)."""

@@ -10,6 +10,7 @@ from reconciler.core.records import ReminderRecord
 from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.engine.act.sending import Sending
+from reconciler.engine.act.taskrules import rules_in_its_turn
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, session_of
 
 
@@ -28,7 +29,8 @@ class ReminderActs:
         """Under one key for each shortening: the keeper forwards it once, however often it is offered."""
         await self.begin(lieutenant, action.compaction, "in the middle of its turn")
         text = f"{task.record.marker} reminder\n\n{in_a_turn(action.compaction, self.said(view))}"
-        await self.s.send(lieutenant, f"{task.uid}:{session_of(lieutenant).name}:r{action.compaction}", text, steer=True)
+        rules = rules_in_its_turn(view, task.key.name)
+        await self.s.send(lieutenant, f"{task.uid}:{session_of(lieutenant).name}:r{action.compaction}", text, rules, steer=True)
 
     async def in_the_prompt(self, lieutenant: LieutenantItem, view: WorkSet) -> str:
         """The words at the head of the prompt that is about to be sent, '' for none."""

@@ -39,7 +39,7 @@ class Sending:
     async def call(self, lieutenant: LieutenantItem, command: Json) -> Json:
         return await self.t.agents.call(machine_of(lieutenant), command)
 
-    async def send(self, lieutenant: LieutenantItem, key: str, message: str, steer: bool = False, rules: Json | None = None) -> None:
+    async def send(self, lieutenant: LieutenantItem, key: str, message: str, rules: Json | None, steer: bool = False) -> None:
         """One prompt under a durable key, with the rules that hold from before it on. What came of it is asked for afterwards."""
         command: Json = {"type": "prompt", "message": message, "streamingBehavior": "steer" if steer else "followUp"}
         await self.t.agents.send(machine_of(lieutenant), key, command, rules)

@@ -44,14 +44,16 @@ from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.budget import ABORTED
 from reconciler.core.task.limits import INTERRUPTING
+from reconciler.core.task.rules import MISRULED
 from reconciler.core.task.view import ON_ITS_WAY, marker_of
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.escalation import EscalationActs
-from reconciler.engine.act.guest import guard_of, sandbox_of
+from reconciler.engine.act.guest import sandbox_of
 from reconciler.engine.act.providers import ProviderActs
 from reconciler.engine.act.reminding import ReminderActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.taskbudget import TaskBudgetActs
+from reconciler.engine.act.taskrules import rules_for, rules_in_its_turn
 from reconciler.engine.act.turns import anew, costs_of, in_force, result_of, turn_of
 from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.places import machine_of
@@ -143,7 +145,7 @@ class TaskActs:
             case Continue(number, empty):
                 assert view.lieutenant is not None
                 await self.providers.sending(task.key, view.lieutenant.provider)
-                await self.go_on(lieutenant, task, number, rules_for(task, view), empty, await self.news(lieutenant, view))
+                await self.go_on(lieutenant, task, number, rules_for(view, task.key.name), empty, await self.news(lieutenant, view))
             case AbortTurn(why, told):
                 await self.abort(lieutenant, task, why, told)
             case Withdraw():
@@ -154,7 +156,7 @@ class TaskActs:
             case Escalate():
                 await self.escalation_steps.escalate(lieutenant, task, view, action)
             case Reprompt():
-                await self.escalation_steps.reprompt(lieutenant, task, action, prompt_text(task, self.content(task)))
+                await self.escalation_steps.reprompt(lieutenant, task, view, action, prompt_text(task, self.content(task)))
             case LookForArtifact():
                 await self.escalation_steps.look_for_artifact(lieutenant, task, view, action)
             case _:
@@ -199,7 +201,7 @@ class TaskActs:
             self.t.recorder.note(task.key, task.uid, Reason.DELIVERING, f"attempt {action.attempt} to {lieutenant.key.name}")
         task = await self.s.begin(task, record, SENT)
         text = prompt_text(task, content, await self.news(lieutenant, view))
-        await self.s.send(lieutenant, command_key(task), text, rules=rules_for(task, view))
+        await self.s.send(lieutenant, command_key(task), text, rules_for(view, task.key.name))
 
     async def news(self, lieutenant: LieutenantItem, view: WorkSet) -> str:
         """What its agent must know before it is asked for anything, '' for nothing."""
@@ -212,7 +214,7 @@ class TaskActs:
         record = self.sending(task, lieutenant, view.talk.size, 1).but(target=target)
         task = await self.s.begin(task, record, SENT_STEER)
         self.t.recorder.note(task.key, task.uid, Reason.STEERING, f"{target} on {lieutenant.key.name}")
-        await self.s.send(lieutenant, command_key(task), prompt_text(task, content), steer=True)
+        await self.s.send(lieutenant, command_key(task), prompt_text(task, content), rules_in_its_turn(view, target), steer=True)
 
     def sending(self, task: TaskItem, lieutenant: LieutenantItem, size: int, attempt: int) -> TaskRecord:
         """The record that is durable before the prompt leaves."""
@@ -249,11 +251,12 @@ class TaskActs:
         """The turn was cut short by the end of pi, or ended with nothing; the conversation is whole, so ask for the rest of it. `rules`:
         those of the task, which a pi that was started anew does not have."""
         record = task.record.but(continues=number, progress_at=self.t.clock.now())
-        record = record.but(abort="", because="", aborted_at=0.0, budget_told=0.0) if record.abort == ABORTED else record
+        record = record.but(abort="", because="", aborted_at=0.0, budget_told=0.0) if record.abort in (ABORTED, MISRULED) else record
         await self.s.put(task, record)
         last = record.escalation_steps[-1] if record.escalation_steps else None
         interrupted = last is not None and last.action in INTERRUPTING
         why = f"after {last.action} for {last.why}" if last is not None and interrupted else "pi was restarted in the middle of it"
+        why = f"its turn was ended: {task.record.because}" if task.record.abort == MISRULED else why
         why = "its last answer was empty" if empty else why
         self.t.recorder.note(task.key, task.uid, Reason.CONTINUING, f"{why} ({number})", "Warning")
         asked = "You were interrupted in the middle of this piece of work. Check how far it is, then finish it."
@@ -266,7 +269,7 @@ class TaskActs:
             )
         asked = f"{news}\n\n{asked}" if news else asked
         text = f"{task.record.marker} continued ({number})\n\n{asked}"
-        await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text, rules=rules)
+        await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text, rules)
 
     async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str, told: str) -> None:
         """End the turn; when an earlier abort did not settle the session, stop pi."""
@@ -366,9 +369,3 @@ def prompt_text(task: TaskItem, content: str, news: str = "") -> str:
         parts.append("This piece of work was begun before, and interrupted because a budget was used up. Check how far it is.")
     parts.append(content)
     return "\n\n".join(parts)
-
-
-def rules_for(task: TaskItem, view: WorkSet) -> Json | None:
-    """What its calls are checked against, as a keeper takes it; None where nothing is checked."""
-    rendered = view.lieutenant.rendered if view.lieutenant is not None else None
-    return guard_of(rendered, task.spec.permissions) if isinstance(rendered, Rendered) and rendered.rules is not None else None

@@ -33,6 +33,6 @@ class TaskBudgetActs:
                 record = anew(task.record, view).but(interrupted=True, message=why)
                 await t.table.update([(task.key, with_record(record))], *said)
             case TellOfBudget(why):
-                await self.escalation.tell_of_budget(lieutenant, task, why, now)
+                await self.escalation.tell_of_budget(lieutenant, task, view, why, now)
             case _:
                 assert_never(action)

@@ -4,6 +4,7 @@ byte-exact. What was read and is not in the mirror yet is kept here until it is 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from reconciler.core.conversation import compactions, parse, usages
 from reconciler.core.messages import Compaction, Message, in_order
@@ -67,7 +68,11 @@ class Transcript:
         if found:
             self.messages = (*self.messages, *found)
         if spent := usages(pending[:consumed], base):
-            self.usages = (*self.usages, *spent)
+            self.usages = (*self.usages, *(one if one.model else replace(one, model=self.model_before(one.offset)) for one in spent))
+
+    def model_before(self, offset: int) -> str:
+        """The model that last answered before this place: pi has summaries made by the one that is in use."""
+        return next((said.model for said in reversed(self.messages) if said.offset < offset and said.model), "")
 
     @property
     def costs(self) -> tuple[Message, ...]:

@@ -40,6 +40,39 @@ def test_no_form_of_a_forbidden_command_is_allowed(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.guarantee("G-28")
+def test_no_form_that_reaches_what_guards_the_agent_is_allowed_whatever_else_is(capsys: pytest.CaptureFixture[str]) -> None:
+    forms = table.commands("guard")
+    allowed = [form for policy in ("denylist", "guarded") for form in forms if _verdict(policy, form) == "Allow"]
+    with capsys.disabled():
+        print(f"\n{len(forms)} forms that reach what guards the agent: {len(allowed)} allowed")
+    assert len(forms) >= 200
+    assert not allowed
+
+
+@pytest.mark.guarantee("G-28")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mv src/* lib",
+        "rm -rf dist/* build/*",
+        "shopt -s dotglob; mv old/* new",
+        "cp -r templates/* .",
+        "git clean -fdx",
+        "git stash -u && git checkout main",
+        "tar xzf release.tgz",
+        "cd /tmp && unzip -o a.zip",
+        "find . -name '*.pyc' -exec rm {} +",
+        "find src -type f -exec sed -i s/a/b/ {} +",
+        "ls | xargs -I{} mv {} old/{}",
+        "env -C sub npm test",
+        "git -C sub checkout .",
+    ],
+)
+def test_what_stays_in_the_work_dir_is_not_taken_for_what_guards_the_agent(command: str) -> None:
+    assert _verdict("guarded", command) == "Allow"
+
+
+@pytest.mark.guarantee("G-28")
 def test_where_the_default_is_deny_nothing_is_asked_about_what_cannot_be_known() -> None:
     asked = {form for form in table.commands("attacks") if _verdict("careful", form) == "Ask"}
     assert all("push" in form or "p''ush" in form for form in asked), "only what the rules ask about is asked"
@@ -71,8 +104,8 @@ def test_the_engine_beside_pi_answers_every_case_alike() -> None:
         pytest.skip(str(error))
     rules = {name: table.rules(name) for name in table.TABLE["policies"]}
     cases = [(policy, *call(made)) for policy, made, _, _ in table.TABLE["cases"]]
-    corpora = [command for name in ("attacks", "benign") for command in table.commands(name)]
-    cases += [(policy, "bash", {"command": command}) for policy in ("denylist", "careful", "consent") for command in corpora]
+    corpora = [command for name in ("attacks", "guard", "benign") for command in table.commands(name)]
+    cases += [(policy, "bash", {"command": command}) for policy in ("denylist", "careful", "consent", "guarded") for command in corpora]
     asked = json.dumps({"policies": {name: {**made.declared(), **_paths(made)} for name, made in rules.items()}, "cases": cases})
     program = [str(node), str(Path(__file__).parent / "answers.mjs"), str(KEEPER)]
     said = json.loads(subprocess.run(program, input=asked, capture_output=True, text=True, check=True).stdout)

@@ -1,5 +1,5 @@
-"""Tool calls that wait for a person: one is let run, one is denied with a reason, one is answered while its pi is gone, one is answered by
-nobody, and one waits when its task is cancelled. The very call goes on, and nothing is prompted again."""
+"""Tool calls that wait for a person: one is let run, one is denied with a reason, one is answered while its pi is gone, under rules of its
+task, one is answered by nobody, and one waits when its task is cancelled. The very call goes on, and nothing is prompted again."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def lieutenant() -> Declared:
 
 def task(key: Key, approvals: Sequence[dict[str, str]] = (), **spec: object) -> Declared:
     told = {"approvals": list(approvals)} if approvals else {}
+    spec = {**spec, "permissions": {"default": "Allow", "deny": ["bash(rm *)"]}} if key == GONE else spec
     return declared(key, lieutenantRef={"name": LT.name}, prompt=f"piece {key.name}", **told, **spec)
 
 
@@ -95,6 +96,8 @@ def judge(run: Run) -> None:
     assert world.allowed == [YES, LATER], f"{world.allowed} were let run; {where}"
     assert world.denied == [(NO, REASON)], f"{world.denied} were denied; {where}"
     assert world.timed_out == [NEVER], f"{world.timed_out} were answered by nobody; {where}"
+    others = [text for text, _, held in world.ruled if GONE.name in text and "bash(rm *)" not in str(held)]
+    assert not others, f"{others} was said under other rules than those of its task; {where}"
     for key, phase in PHASES.items():
         assert run.phase(key) == phase, f"{key.name} is {run.phase(key)}; {where}"
         assert delivered(run, key.name) == 1, f"{key.name} was prompted {delivered(run, key.name)} times; {where}"

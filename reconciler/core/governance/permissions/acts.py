@@ -16,7 +16,8 @@ class Act:
 
     `text`: the words, or the path, with unknown parts; `part`: where it stands in the call. `strict`: it needs no permission of its
     own, but may be denied. `names`: variables set for it. `inline`: it runs code that is not followed, unless an allow says so word for
-    word: so many words must be named. `files`: its words that may name files, and `mutates`: it may change these."""
+    word: so many words must be named. `files`: its words that may name files, and `mutates`: it may change these. `reach`: what else it may
+    change, without naming it: only what guards the agent is kept from that."""
 
     kind: Literal["run", "read", "write", "opaque"]
     text: str
@@ -28,6 +29,7 @@ class Act:
     inline: int = 0
     mutates: bool = True
     files: tuple[str, ...] = ()
+    reach: tuple[str, ...] = ()
 
 
 class Script(Protocol):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
+from dataclasses import replace
 from typing import Final
 
 from reconciler.core.governance.permissions.acts import Act, CannotRead, Script
 from reconciler.core.governance.permissions.patterns import ANY, SEP, SPECIAL, plain
-from reconciler.core.governance.permissions.quoting import unquoted
 from reconciler.core.governance.permissions.sedscript import sed
+from reconciler.core.governance.permissions.sweeping import GIT_SWEEPS, SWEEPS, found, inside, roots
 from reconciler.core.governance.permissions.tables import (
     FREE,
     GIT_READERS,
@@ -95,6 +96,7 @@ def _act(shell: Script, words: Words, names: Words, part: str, inline: int = 0, 
     edits = any(re.match(r"-[a-zA-Z]*i|--in-place", word) for word in words)
     reads = name in READERS or (name == "git" and len(words) > 1 and words[1] in GIT_READERS) or (name == "sed" and not edits)
     free = strict or (words[0] in FREE and not inline)
+    verb = next((word for word in words[1:] if not word.startswith("-")), "")
     shell.acts.append(
         Act(
             "run",
@@ -106,6 +108,7 @@ def _act(shell: Script, words: Words, names: Words, part: str, inline: int = 0, 
             inline=inline,
             mutates=not reads,
             files=() if name in PASSIVE else _named(words) if files is None else files,
+            reach=(f"./{ANY}",) if name in SWEEPS or (name == "git" and verb in GIT_SWEEPS) else (),
         )
     )
 
@@ -124,7 +127,7 @@ def _wrapper(shell: Script, words: Words, name: str, names: Words, stdin: Words,
     """The command behind the options of one that runs another."""
     own = name in PRIVILEGED
     options, skip = PRIVILEGED[name] if own else WRAPPERS[name]
-    at, takes, set_here = 1, options.split(), list(names)
+    at, takes, set_here, there = 1, options.split(), list(names), ""
     _act(shell, words, names, part, strict=not own)
     while at < len(words):
         word = words[at]
@@ -139,6 +142,8 @@ def _wrapper(shell: Script, words: Words, name: str, names: Words, stdin: Words,
         if word.startswith("-") and len(word) > 1:
             if name in ("command",) and word in ("-v", "-V"):
                 return
+            if name == "env" and (word in ("-C", "--chdir") or word.startswith("--chdir=")):
+                there = word[8:] if "=" in word else words[at + 1] if at + 1 < len(words) else ANY
             at += 2 if word in takes else 1
             continue
         if name in ("env", "sudo", "doas") and re.match(r"\w+=", word):
@@ -157,7 +162,7 @@ def _wrapper(shell: Script, words: Words, name: str, names: Words, stdin: Words,
             if name == "parallel":
                 _opaque(shell, part, "parallel runs what it is given")
             return
-        rest = (*(ANY if "{}" in word else word for word in rest), ANY)
+        rest = (*(word.replace("{}", ANY) for word in rest), ANY)
         stdin = ()
     if (
         name in ("watch", "ssh", "parallel", "flock")
@@ -168,8 +173,10 @@ def _wrapper(shell: Script, words: Words, name: str, names: Words, stdin: Words,
         return shell.inner(text.rstrip(ANY + " ") if name == "parallel" else text, part)
     if not rest:
         return
-    before = len(shell.acts)
+    before, cwd = len(shell.acts), shell.cwd
+    shell.cwd = inside(shell, there) if there else cwd
     run(shell, rest, tuple(set_here), stdin, part)
+    shell.cwd = cwd if there else shell.cwd
     if own:
         shell.acts[before:] = [_strictly(act) for act in shell.acts[before:]]
 
@@ -261,12 +268,14 @@ def _setters(shell: Script, words: Words, name: str) -> None:
 
 def _find(shell: Script, words: Words, names: Words, part: str) -> None:
     """`-exec` runs a command, `-delete` removes, `-fprint` writes."""
-    at, found = 0, _found(words)
+    at, place = 0, found(words)
+    below = tuple(root + place for root in roots(shell, words))
     while at < len(words):
         word = words[at]
+        before = len(shell.acts)
         if word in ("-exec", "-execdir", "-ok", "-okdir"):
             end = next((n for n in range(at + 1, len(words)) if words[n] in (";", "+")), len(words))
-            inner = tuple(found if "{}" in one else one for one in words[at + 1 : end])
+            inner = tuple(place if "{}" in one else one for one in words[at + 1 : end])
             run(shell, inner, (), (), part)
             at = end
         elif word == "-delete":
@@ -275,21 +284,14 @@ def _find(shell: Script, words: Words, names: Words, part: str) -> None:
             shell.acts.append(Act("write", words[at + 1], part, cwd=shell.cwd))
         elif not plain(word) and word.startswith(ANY):
             _opaque(shell, part, "an option of find is not known before it runs")
+        shell.acts[before:] = [replace(act, reach=(*act.reach, *below)) if act.mutates else act for act in shell.acts[before:]]
         at += 1
     _act(shell, words, names, part)
 
 
-def _found(words: Words) -> str:
-    """What `{}` stands for: a path that ends as the one `-name` says, where there is no other condition that it may fulfil instead."""
-    at = [number for number, word in enumerate(words[:-1]) if word == "-name"]
-    if len(at) != 1 or {"-o", "-or", "!", "-not", ",", "("} & set(words) or not plain(words[at[0] + 1]):
-        return ANY
-    return ANY + "/" + unquoted(words[at[0] + 1], "")
-
-
 def _git(shell: Script, words: Words, names: Words, part: str) -> None:
     """Options of git that run programs; the command without harmless options is what rules speak of."""
-    at, kept = 1, [words[0]]
+    at, kept, cwd = 1, [words[0]], shell.cwd
     while at < len(words) and (words[at].startswith("-") or not plain(words[at])):
         word = words[at]
         if not plain(word):
@@ -303,10 +305,14 @@ def _git(shell: Script, words: Words, names: Words, part: str) -> None:
                     shell.inner(alias[1], part)
             at += 2
         elif word in ("-C", "--git-dir", "--work-tree", "--namespace", "--super-prefix"):
+            if word == "-C":
+                shell.cwd = inside(shell, words[at + 1]) if at + 1 < len(words) else ANY
             at += 2
             if word != "-C":
                 _opaque(shell, part, "git reads its settings from another place")
         else:
+            if word.startswith(("--git-dir=", "--work-tree=", "--namespace=")):
+                _opaque(shell, part, "git reads its settings from another place")
             if word.startswith("--exec-path="):
                 _opaque(shell, part, "git runs programs from another place")
             kept += [] if word in ("--no-pager", "-P", "--no-optional-locks", "--literal-pathspecs") else [word]
@@ -322,6 +328,7 @@ def _git(shell: Script, words: Words, names: Words, part: str) -> None:
         _opaque(shell, part, "git config binds a program to a name")
     files = tuple(word for before, word in zip(("", *rest), rest, strict=False) if not _MESSAGE.fullmatch(before))
     _act(shell, (*kept, *rest), names, part, files=files)
+    shell.cwd = cwd
 
 
 def _git_runs(word: str, verb: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 from reconciler.core.governance.permissions import shell
 from reconciler.core.governance.permissions.acts import Act
 from reconciler.core.governance.permissions.paths import absolute, candidates, readings
-from reconciler.core.governance.permissions.patterns import ANY, ONE, SEGMENT, SEP, certain, of_command, of_path, possible
+from reconciler.core.governance.permissions.patterns import ANY, ONE, SEGMENT, SEP, VISIBLE, certain, of_command, of_path, possible
 from reconciler.core.governance.permissions.rules import Rule, Rules
 from reconciler.core.governance.permissions.variables import HARMLESS
 
@@ -132,8 +132,18 @@ def _of_run(rules: Rules, act: Act, real: Real) -> Iterator[Subject]:
     if inline and not any(allows(rule) for level in rules.levels for rule in level.allow):
         opaque = f"{words[0]} runs code that is not followed"
     yield Subject(act.part, holds, allows, not act.strict, opaque)
+    if any(_perhaps(place, rules) for place in _reached(act, rules)):
+        yield Subject(act.part, _never, _no, bound=False, opaque=f"perhaps {_GUARD}")
     for one in dict.fromkeys(read for word in act.files for found in candidates(word) for read in readings(found)):
         yield from _mention(rules, absolute(one, act.cwd or rules.work_dir, rules.home), act.mutates, act.part, real)
+
+
+def _reached(act: Act, rules: Rules) -> Iterator[str]:
+    """What it may change without naming it, as far as it is known where that begins."""
+    cwd = act.cwd or rules.work_dir
+    for one in act.reach:
+        if not one.startswith(ANY) and (one.startswith("/") or not cwd.startswith(ANY)):
+            yield "/" + absolute(one, cwd, rules.home).removeprefix("/")
 
 
 def _words(question: Callable[[str, str], bool], argument: str, text: str) -> bool:
@@ -174,7 +184,7 @@ def _of_file(rules: Rules, tool: str, place: str, part: str, real: Real) -> Iter
         return rule.argument is None or all(_holds(certain, rule, one, rules, anywhere=False) for one in places)
 
     guarded = writes and any(_guarded(certain, one, rules) for one in places)
-    unsure = writes and any(_guarded(possible, one, rules) for one in places)
+    unsure = writes and any(_guarded(possible, _dotted(one), rules) for one in places)
     yield Subject(part, holds, allows, opaque=f"perhaps {_GUARD}" if unsure else "", forbidden=_GUARD if guarded else "")
 
 
@@ -210,8 +220,17 @@ def _above(question: Callable[[str, str], bool], place: str, rules: Rules) -> bo
 
 
 def _perhaps(place: str, rules: Rules) -> bool:
-    """A place that is known in part, as a glob is, may be the guard's; one of which not even the start is known is not asked about."""
-    return not place.startswith(ANY) and (_guarded(possible, place, rules) or _above(possible, place, rules))
+    """A place that is known in part, as a glob is, may be the guard's. One of which not even the start is known may be where its end is the
+    guard's, as in `$X/.pi` or `$X/*`; where nothing of it is known that is not asked about."""
+    place = _dotted(place)
+    if not place.startswith(ANY):
+        return _guarded(possible, place, rules) or _above(possible, place, rules)
+    return place.startswith(f"{ANY}/") and (any(possible(one, place) for one in rules.guarded) or _above(possible, place, rules))
+
+
+def _dotted(place: str) -> str:
+    """With a `*` that may be a name that begins with a dot: whether it is one is up to an option of the shell (`dotglob`)."""
+    return place.replace(VISIBLE, ONE)
 
 
 def _path(rule: Rule, places: tuple[str, ...], rules: Rules) -> Hold:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from reconciler.core.governance.permissions.sweeping import GIT_SWEEPS, SWEEPS
 from reconciler.core.governance.permissions.variables import DANGEROUS, GIT_HARMLESS, HARMLESS
 
 # Programs that run the command that follows their own options: options that take a value, and plain arguments before the command.
@@ -372,6 +373,8 @@ GIT_READERS: Final = frozenset(
 )
 
 TABLES: Final = {
+    "SWEEPS": sorted(SWEEPS),
+    "GIT_SWEEPS": sorted(GIT_SWEEPS),
     "WRAPPERS": {name: [options.split(), skip] for name, (options, skip) in WRAPPERS.items()},
     "PRIVILEGED": {name: [options.split(), skip] for name, (options, skip) in PRIVILEGED.items()},
     "INLINE": {name: options.split() for name, options in INLINE.items()},

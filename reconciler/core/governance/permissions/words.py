@@ -66,7 +66,7 @@ COMMANDS: Final = BLOCKS | frozenset(
 )
 
 
-_BRACES: Final = re.compile(r"([\w./@%+:=-]*)\{([\w./@%+:=-]*(?:,[\w./@%+:=-]*)+)\}([\w./@%+:=-]*)")
+_BRACES: Final = re.compile(r"([\w./@%+:=~-]*)\{([\w./@%+:=~-]*(?:,[\w./@%+:=~-]*)+)\}([\w./@%+:=~-]*)")
 
 
 def words_of(node: Node) -> list[Node]:
@@ -129,7 +129,7 @@ class Words(ABC):
             if node.start_byte == end and made:
                 made[-1] += self.word(node)
             elif braces and made:
-                made += [braces[1] + one + braces[3] for one in braces[2].split(",")]
+                made += [unquoted(braces[1] + one + braces[3], self.variables.get("HOME", ANY)) for one in braces[2].split(",")]
             else:
                 made.append(self.word(node))
             end = node.end_byte
