@@ -17,6 +17,7 @@ from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
 from reconciler.views.documents import APPROVAL, ATTENTION, AUDIT, COMMIT, USAGE, VM, document, labels_of, stock_documents, text_at
+from reconciler.views.repositories import repositories_of, signatures
 from reconciler.views.selecting import matches, selectable
 
 PROFILE = boot_profile("", "").kind
@@ -116,11 +117,12 @@ async def documents(
             of = [known.name for known in KINDS] if kind == ATTENTION else [TASK]
             every_one = [obj for known in of for obj in await store.objects(known, namespace)]
             objects = [obj for obj in every_one if not selector or matches(selectable(obj), selector)]
-            repositories = (await repositories_of(store)) if kind == ATTENTION and not selector and not config.kube else ()
+            repositories = (await repositories_of(store)) if kind == ATTENTION and not selector else ()
             every = list(attention(objects, repositories) if kind == ATTENTION else approvals(objects))
         else:
             objects = await store.objects(kind, namespace)
-            every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(selectable(obj), selector)]
+            signers = await signatures(store, objects)
+            every = [(obj.key.name, document(obj, signers)) for obj in objects if not selector or matches(selectable(obj), selector)]
         wanted = [name for of, name in selection.names if of == kind]
         if stock and kind == PROFILE and len(kinds) == 1 and not selector:
             declared = {name for name, _ in every}
@@ -131,13 +133,6 @@ async def documents(
                 missing.append(NotFound(f"{kind.lower()}/{name} does not exist", where, f"see `reconciler get {kind.lower()}`"))
         found += [doc for name, doc in every if not wanted or name in wanted]
     return found, missing
-
-
-async def repositories_of(store: Store) -> list[str]:
-    """What the store remembers of each repository."""
-    from reconciler.core.notices import REPOSITORY
-
-    return [value for name, value in (await store.load()).meta.items() if name.startswith(REPOSITORY)]
 
 
 async def told_whole(store: Store, found: list[Json], namespace: str | None) -> list[Json]:

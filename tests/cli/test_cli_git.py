@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.background import Platform
 from tests.cli.conftest import Run
 from tests.program import Program
 from tests.sources.fleetdir import HEAD, profile
-from tests.sources.gitserver import Origin, daemon, needs_git
+from tests.sources.gitserver import Origin, daemon, git, key_pair, needs_git
 
 pytestmark = needs_git
 LIEUTENANT = f"{HEAD}kind: Lieutenant\nmetadata: {{name: api}}\nspec: {{role: Build, profileRef: {{name: lightweight}}, mode: Suspended}}\n"
@@ -92,6 +93,28 @@ def test_what_cannot_be_reached_is_said_in_gits_own_words(run: Run, origin: Orig
     assert planned.code == 1
     assert "git ls-remote failed" in planned.err
     assert run("run", "git+https://user:hunter2@example.org/f.git").code == 64
+
+
+@pytest.mark.guarantee("G-40")
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="there is no ssh-keygen on this host")
+def test_what_a_signed_commit_declares_says_by_whom_it_is_signed(run: Run, origin: Origin, served: str, tmp_path: Path) -> None:
+    key_pair(tmp_path / "ours")
+    (tmp_path / "signers").write_text(f"a@example.org {(tmp_path / 'ours.pub').read_text()}")
+    config = tmp_path / "config.toml"
+    config.write_text(f'[gitSource]\nurl = "{served.removeprefix("git+")}"\nverify = "signers"\n')
+    origin.commit({"a.yaml": profile("a"), "api.yaml": LIEUTENANT}, push=False)
+    git(origin.work, "-c", "gpg.format=ssh", "-c", f"user.signingKey={tmp_path / 'ours'}", "commit", "-q", "--amend", "-S", "-m", "signed")
+    origin.push()
+    ended = run("run", "--config", str(config), "--once", "--timeout", "60")
+    assert ended.code == 0, ended
+    told = 'Good "git" signature for a@example.org'
+    for kind, name in (("bp", "a"), ("lt", "api")):
+        source = run("get", kind, name, "-o", "json").json["status"]["source"]
+        assert source["commit"] == origin.head()
+        assert source["signature"].startswith(told)
+        assert f"commit {origin.head()} ({told}" in run("describe", kind, name).out
+    tree = run("tree", "-o", "json").json["items"]
+    assert {one["status"]["source"]["signature"].startswith(told) for one in tree if "source" in one["status"]} == {True}
 
 
 @pytest.mark.guarantee("G-42")
