@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from reconciler.cli import gitdoctor
 from tests.background import Platform
 from tests.cli.conftest import Run
 from tests.program import Program
@@ -129,3 +131,46 @@ def test_a_running_controller_follows_pushes_by_the_configuration(tmp_path: Path
         program.comes("bp/b", "--for", "Ready")
         controller.says(f"commit {second} of")
         assert controller.stop() == 0
+
+
+def about_sources(told: str) -> list[str]:
+    return [line for line in told.splitlines() if line.split()[1:2] == ["source"]]
+
+
+def test_doctor_asks_every_repository_of_the_configuration_and_says_what_to_do(
+    run: Run, origin: Origin, served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, config = served.removeprefix("git+"), tmp_path / "config.toml"
+    commit = origin.commit({"a.yaml": profile("a")})
+    with socket.socket() as silent:  # takes connections, and never says a word
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        slow = f"git://127.0.0.1:{silent.getsockname()[1]}/fleet.git"
+        monkeypatch.setattr(gitdoctor, "SECONDS", 1.0)
+        tables = (
+            f'url = "{url}"\nref = "main"',
+            f'url = "{url}"\nref = "{commit}"',
+            f'url = "{url}"\nref = "nowhere"',
+            f'url = "{url.rpartition("/")[0]}/other.git"',
+            f'url = "{slow}"',
+            f'url = "{url}"\nsecret = "forge/token"',
+        )
+        config.write_text("".join(f"[[gitSource]]\n{table}\n" for table in tables))
+        asked = run("doctor", "--config", str(config))
+    assert asked.code == 1
+    good, pinned, nowhere, other, silence, without = about_sources(asked.out)
+    assert good == f"ok     source   {url}@main answers and has refs/heads/main"
+    assert pinned.startswith(f"ok     source   {url}@{commit} answers")
+    assert nowhere.startswith("wrong")
+    assert "has no nowhere" in nowhere
+    assert "push it again, or name another ref" in nowhere
+    assert other.startswith("wrong")
+    assert "git ls-remote failed" in other
+    assert "check its address, this host's network, and the credential" in other
+    assert silence.startswith(f"wrong  source   the repository does not answer within 1 s ({slow}): check its address")
+    assert "provide key token of secret forge" in without
+    assert not (tmp_path / "state").exists(), "nothing was fetched"
+    config.write_text('[gitSource]\nurl = "https://me:hunter2@example.org/fleet.git"\n')
+    (wrong,) = about_sources(run("doctor", "--config", str(config)).out)
+    assert "a URL may not hold a credential" in wrong
+    assert "hunter2" not in wrong
