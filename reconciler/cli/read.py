@@ -21,8 +21,8 @@ from reconciler.views.repositories import repositories_of, signatures
 from reconciler.views.selecting import matches, selectable
 
 PROFILE = boot_profile("", "").kind
-POLL = 0.25
-"""Seconds between two looks at the store while following."""
+POLL, POLL_PLATFORM = 0.25, 2.0
+"""Seconds between two looks while following: at the store, and at the platform."""
 
 Words = Annotated[list[str], typer.Argument(metavar="KIND [NAME…]", help="KIND, KIND NAME or KIND/NAME.", show_default=False)]
 One = Annotated[list[str], typer.Argument(metavar="KIND NAME", help="KIND NAME or KIND/NAME.", show_default=False)]
@@ -44,7 +44,8 @@ def get(
 
     `get usage` shows money, tokens and machine hours (`--by`, `--days`), `get audit` who changed what, `get commits` snapshots.
     Always with READY, REASON and AGE. KIND may also be several (`lt,task`), `all`, `vm` (what the platform has), or `commit` (snapshots
-    that we took). A profile names everything that it extends; those that this release brings are shown too."""
+    that we took). A profile names everything that it extends; those that this release brings are shown too. -w goes on until Ctrl-C
+    (130): what changed is shown again, in JSON and YAML one document for each change; what is gone is said on standard error."""
     shape = output.parse_format(output_)
     selection = names.select(words)
     books = Books(by, days)
@@ -72,11 +73,13 @@ def get(
                 output.say(f"nothing found{f' in namespace {namespace}' if namespace else ''}")
             seen = {_identity(doc): doc for doc in found}
             while watch:
-                await asyncio.sleep(POLL)
+                await asyncio.sleep(POLL_PLATFORM if VM in selection.kinds or any(kind == VM for kind, _ in selection.names) else POLL)
                 fresh = {_identity(doc): doc for doc in (await documents(config, store, selection, namespace, selector, stock, books))[0]}
                 changed = [doc for name, doc in fresh.items() if seen.get(name) != doc]
-                if changed:
-                    output.show(changed, shape, True, all_namespaces)
+                for each in [changed] if shape.kind in ("table", "wide") and changed else [[doc] for doc in changed]:
+                    if shape.kind == "yaml":
+                        output.out("---")
+                    output.show(each, shape, True, all_namespaces)
                 for name in seen.keys() - fresh.keys():
                     output.say(f"{name[0].lower()}/{name[2]} is gone")
                 seen = fresh
