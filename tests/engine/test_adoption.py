@@ -260,6 +260,23 @@ def test_two_that_adopt_the_same_vm_do_not_share_it(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+@pytest.mark.guarantee("G-07")
+@pytest.mark.parametrize("policy", ["Retain", "Orphan"])
+def test_epochs_go_on_from_one_owner_of_a_vm_to_the_next(policy: str, tmp_path: Path) -> None:
+    """Also when the last list is from before the last one let it go: what an earlier owner still sends is refused."""
+
+    async def story(run: Stage) -> None:
+        there = stranger(run.world)
+        for number, name in enumerate(("first", "second", "third"), 1):
+            key = await run.lieutenant(name, adopt={"vmId": there.vm_id}, deletionPolicy=policy)
+            await run.says(key, "Available", "Usable")
+            assert (there.labels["fleet.vers.sh/epoch"], there.keeper_epoch) == (str(number), number)
+            await run.delete(key)
+            await run.gone(key)
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.guarantee("G-32")
 def test_an_adopted_vm_that_dies_is_replaced_and_the_conversation_goes_on(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:

@@ -222,16 +222,17 @@ class SlotActs:
             t.gatherer.transcripts.began(item.session, sum(len(write.data) for write in copied))
 
     async def take_over(self, item: SlotItem, vm_id: str) -> None:
-        """The VM that `adopt` names: first ours in our books, then by its claim. Its epoch goes on from the one that is on it. A
-        permission to take it from another installation lasts until the claim is written."""
+        """The VM that `adopt` names: first ours in our books, then by its claim. Its epoch goes on from the one that is on it: what
+        an earlier owner still sends is refused by it. A permission to take it from another installation lasts until the claim is
+        written. Raises what the platform says of it."""
         t = self.t
-        vm = t.fleet.current(vm_id)
+        vm = await t.vers.get_vm(vm_id)  # a list may be from before its last owner let it go
         if t.table.owner_of(vm_id) is not None:
             return  # another one was first; the next look says who
         if t.gatherer.slots.trees.no_room(item.owner.object) is not None:
             return  # another one took the last room since this was planned
         slot = item.record
-        epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
+        epoch = max(slot.epoch, claims.epoch_on(vm.labels)) + 1
         chosen = slot.chosen if slot.chosen == vm_id else ""
         slot = slot.but(epoch=epoch, adopted=vm_id, ref="", commit="")
         filled = filled_with(slot, vm_id, t.gatherer.slots.account).but(chosen=chosen)
