@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -17,7 +18,6 @@ from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
 from reconciler.views.documents import APPROVAL, ATTENTION, AUDIT, COMMIT, USAGE, VM, document, labels_of, stock_documents, text_at
-from reconciler.views.repositories import repositories_of, signatures
 from reconciler.views.selecting import matches, selectable
 
 PROFILE = boot_profile("", "").kind
@@ -115,6 +115,7 @@ async def documents(
         elif kind == USAGE:
             every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.usage(config, store, namespace)]
         elif kind in (APPROVAL, ATTENTION):
+            from reconciler.views.repositories import repositories_of
             from reconciler.views.waiting import TASK, approvals, attention
 
             of = [known.name for known in KINDS] if kind == ATTENTION else [TASK]
@@ -124,7 +125,7 @@ async def documents(
             every = list(attention(objects, repositories) if kind == ATTENTION else approvals(objects))
         else:
             objects = await store.objects(kind, namespace)
-            signers = await signatures(store, objects)
+            signers = await _signers(store, objects)
             every = [(obj.key.name, document(obj, signers)) for obj in objects if not selector or matches(selectable(obj), selector)]
         wanted = [name for of, name in selection.names if of == kind]
         if stock and kind == PROFILE and len(kinds) == 1 and not selector:
@@ -136,6 +137,15 @@ async def documents(
                 missing.append(NotFound(f"{kind.lower()}/{name} does not exist", where, f"see `reconciler get {kind.lower()}`"))
         found += [doc for name, doc in every if not wanted or name in wanted]
     return found, missing
+
+
+async def _signers(store: Store, objects: Sequence[StoredObject]) -> Mapping[str, str]:
+    """By whom the commits are signed that declare them."""
+    if not any(obj.source_commit for obj in objects):
+        return {}
+    from reconciler.views.repositories import signatures
+
+    return await signatures(store, objects)
 
 
 async def told_whole(store: Store, found: list[Json], namespace: str | None) -> list[Json]:

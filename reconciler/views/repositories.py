@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from reconciler.core.notices import REPOSITORY
 from reconciler.core.signing import signers
-from reconciler.engine.ports import Store, StoredObject
+
+if TYPE_CHECKING:
+    from reconciler.engine.ports import Store, StoredObject
 
 
 async def repositories_of(store: Store) -> list[str]:
     """The row of each repository."""
+    from reconciler.core.notices import REPOSITORY  # commands that only look begin faster without
+
     return list((await store.metas(REPOSITORY)).values())
 
 
