@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +90,10 @@ class LateStore:
     async def meta(self, name: str) -> str | None:
         base = self._base()
         return await base.meta(name) if base else None
+
+    async def metas(self, beginning: str) -> Mapping[str, str]:
+        base = self._base()
+        return await base.metas(beginning) if base else {}
 
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         base = self._base()

@@ -13,8 +13,9 @@ from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
 from reconciler.cli import names
 from reconciler.cli.access import reader, visible
+from reconciler.cli.choosing import Selector, Several, by_name, chosen, confirmed
 from reconciler.cli.output import out
-from reconciler.cli.read import One
+from reconciler.cli.several import one_by_one
 from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.fleet.adoption import DEFAULT_PROFILE
@@ -97,13 +98,20 @@ def _vm_of(record: Json) -> str:
     return str(slot.get("vm_id", "")) if isinstance(slot, dict) else ""
 
 
-def forget(config: Config, words: One, confirm: Confirm = False) -> None:
+def forget(config: Config, words: Several, selector: Selector = "", confirm: Confirm = False) -> None:
     """Undeclare a lieutenant and leave its VM as it is.
 
-    The VM loses our claim, keeps its agent running and goes on costing what it costs."""
-    key = names.key(words, config.namespace)
-    if key.kind != "Lieutenant":
-        raise UsageError(f"a {key.kind} has no VM of its own", names.short(key), "name a lieutenant")
+    The VM loses our claim, keeps its agent running and goes on costing what it costs. At a terminal it is asked before several go."""
+    keys = chosen(config, words, selector)
+    for key in keys:
+        if key.kind != "Lieutenant":
+            raise UsageError(f"a {key.kind} has no VM of its own", names.short(key), "name a lieutenant")
+    if not by_name(words, selector):
+        confirmed(keys, "forget")
+    one_by_one(config, keys, lambda key: _forget(config, key, confirm))
+
+
+def _forget(config: Config, key: Key, confirm: bool) -> None:
     verbs: Json = {"detached": secrets.token_hex(4)}
     if confirm:
         verbs["delete-confirmed"] = secrets.token_hex(4)

@@ -28,6 +28,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("tree", "reconciler.cli.tree:tree", "Show the hierarchy: VMTrees, nodes, agents, machines, tasks.", kube=True),
         Entry("events", "reconciler.cli.events:events", "Show what happened, newest last.", kube=True),
         Entry("output", "reconciler.cli.said:output_of", "Print what an agent said.", kube=True),
+        Entry("logs", "reconciler.cli.logs:logs", "Print or search the whole conversation of an agent."),
         Entry("plan", "reconciler.cli.run:plan", "Print what the loop would do; change nothing.", kube=True),
         Entry("validate", "reconciler.cli.validate:validate", "Check declarations without a controller."),
         Entry("explain", "reconciler.cli.make:explain", "Explain a kind or one of its fields."),

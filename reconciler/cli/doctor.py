@@ -33,7 +33,8 @@ def doctor(
 ) -> None:
     """Check what a controller needs, and say what to fix.
 
-    Key, API, clock, machines, Node and pi, git, store, whether the fleet is halted, state directory, sinks of notices. With --kube:
+    Key, API, clock, machines, Node and pi, git, store, whether the fleet is halted, state directory, each repository of the
+    configuration (whether it answers and has what is followed; nothing is fetched), sinks of notices. With --kube:
     API server, kinds, your rights, whether an operator is alive, and your own key for the platform."""
     if notify and config.kube:
         raise UsageError("an operator's sinks are tried where it runs", "--notify", "leave it out, or leave --kube out")
@@ -44,6 +45,11 @@ def doctor(
 
 async def _examine(config: Config, notify: bool) -> int:
     code = max([await _tell(name, check(config)) for name, check in CHECKS.items()])
+    if "gitSource" in config.tables:
+        from reconciler.cli.gitdoctor import checks
+
+        for found in checks(config):
+            code = max(code, await _tell("source", found))
     for sink in config.notify:
         code = max(code, await _tell("notices", _sink(config, sink, notify)))
     return code

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.app import secrets_of
 from reconciler.cli.access import LateStore
 from reconciler.cli.output import out, say, table
 from reconciler.cli.submit import runs, submit
+from reconciler.cli.where import Where, followed, where
 from reconciler.config import Config
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.kinds.stock import STOCK
@@ -20,16 +22,23 @@ from reconciler.engine.registry import Registry
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.prunes import BlockedPrune
-from reconciler.errors import Refused, UsageError
-from reconciler.sources.files.scan import Scanner
+from reconciler.errors import Refused, Unreachable
+from reconciler.sources.files.scan import Look, Scanner
 from reconciler.sources.files.sync import FileSync
+
+if TYPE_CHECKING:
+    from reconciler.sources.git.source import Followed
 
 
 def prune(
     config: Config,
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH…]", help="Look at these files now; without any: what the controller found.", show_default=False),
+        typer.Argument(
+            metavar="[PATH…]",
+            help="Look at these files and repositories (git+URL) now; without any: what the controller found.",
+            show_default=False,
+        ),
     ] = None,
     approve: Annotated[str, typer.Option("--approve", metavar="HASH", help="Delete exactly what is listed under this hash.")] = "",
 ) -> None:
@@ -37,11 +46,8 @@ def prune(
 
     What files or a repository do not declare any more is deleted by itself only in a stack whose `.reconciler.yaml` allows it. With
     --approve the controller deletes exactly what is listed under that hash, when it finds just that once more."""
-    for text in paths or ():
-        if text.startswith("git+"):
-            remedy = "`reconciler prune` without it shows what the controller that follows it found"
-            raise UsageError("repositories are not looked at here", text, remedy)
-    found = asyncio.run(_blocked(config, [Path(text) for text in paths or ()]))
+    at = where(config, paths) if paths else Where()
+    found = asyncio.run(_blocked(config, at))
     if not approve:
         rows = [(one.hash or "-", one.root or "-", str(one.count), one.why, one.removals) for one in found]
         if rows:
@@ -57,18 +63,40 @@ def prune(
     out(f"approved: {known.removals}; {who} deletes {'it' if known.count == 1 else 'them'}")
 
 
-async def _blocked(config: Config, paths: Sequence[Path]) -> list[BlockedPrune]:
-    """What the controller found last; of these paths, what a look finds now."""
+async def _blocked(config: Config, at: Where) -> list[BlockedPrune]:
+    """What the controller found last; of these files and repositories, what a look finds now. Raises `Unreachable` and `Refused`."""
     store = LateStore(config.store_address)
     try:
         image = await store.load()
+        objects = ObjectTable(store, Registry(STOCK))
+        objects.fill(image.objects, image.meta)
+        if at.nothing:
+            return list(objects.prunes.blocked.values())
+        clock = LoopClock()
+        declarations = Declarations(objects, Recorder(clock), clock)
+        sync = FileSync(objects, declarations, say)
+        with TemporaryDirectory(prefix="reconciler-") as cache:
+            repositories = followed(config, at, Path(cache), secrets_of(config), declarations, store)
+            for one in repositories:
+                await _fetched(one, sync)
+
+            def more(look: Look) -> None:
+                for one in repositories:
+                    one.feed(look)
+
+            found = await asyncio.to_thread(Scanner(config.namespace).scan, at.paths, more)
     finally:
         await store.aclose()
-    objects = ObjectTable(store, Registry(STOCK))
-    objects.fill(image.objects, image.meta)
-    if not paths:
-        return list(objects.prunes.blocked.values())
-    clock = LoopClock()
-    sync = FileSync(objects, Declarations(objects, Recorder(clock), clock), say)
-    found = await asyncio.to_thread(Scanner(config.namespace).scan, paths)
     return [BlockedPrune.of(one.blocked) for one in sync.decide(found, foresee=True) if one.blocked is not None]
+
+
+async def _fetched(one: Followed, sync: FileSync) -> None:
+    """The newest commit of a repository, when a controller would put it in force: nothing is deleted because of one that it refuses."""
+    await one.fetch()
+    name = one.repository.address.name
+    if one.trouble:
+        raise Unreachable(one.trouble, name, "nothing can be told of it now; `reconciler prune` alone shows what the controller found")
+    await one.choose(sync)
+    if one.refused is not None:
+        first = one.refused.findings[0]
+        raise Refused(f"commit {one.refused.commit} would not be put in force: {first}", name, "correct that, and push")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -20,8 +21,8 @@ from reconciler.views.documents import APPROVAL, ATTENTION, AUDIT, COMMIT, USAGE
 from reconciler.views.selecting import matches, selectable
 
 PROFILE = boot_profile("", "").kind
-POLL = 0.25
-"""Seconds between two looks at the store while following."""
+POLL, POLL_PLATFORM = 0.25, 2.0
+"""Seconds between two looks while following: at the store, and at the platform."""
 
 Words = Annotated[list[str], typer.Argument(metavar="KIND [NAME…]", help="KIND, KIND NAME or KIND/NAME.", show_default=False)]
 One = Annotated[list[str], typer.Argument(metavar="KIND NAME", help="KIND NAME or KIND/NAME.", show_default=False)]
@@ -43,7 +44,8 @@ def get(
 
     `get usage` shows money, tokens and machine hours (`--by`, `--days`), `get audit` who changed what, `get commits` snapshots.
     Always with READY, REASON and AGE. KIND may also be several (`lt,task`), `all`, `vm` (what the platform has), or `commit` (snapshots
-    that we took). A profile names everything that it extends; those that this release brings are shown too."""
+    that we took). A profile names everything that it extends; those that this release brings are shown too. -w goes on until Ctrl-C
+    (130): what changed is shown again, in JSON and YAML one document for each change; what is gone is said on standard error."""
     shape = output.parse_format(output_)
     selection = names.select(words)
     books = Books(by, days)
@@ -71,11 +73,13 @@ def get(
                 output.say(f"nothing found{f' in namespace {namespace}' if namespace else ''}")
             seen = {_identity(doc): doc for doc in found}
             while watch:
-                await asyncio.sleep(POLL)
+                await asyncio.sleep(POLL_PLATFORM if VM in selection.kinds or any(kind == VM for kind, _ in selection.names) else POLL)
                 fresh = {_identity(doc): doc for doc in (await documents(config, store, selection, namespace, selector, stock, books))[0]}
                 changed = [doc for name, doc in fresh.items() if seen.get(name) != doc]
-                if changed:
-                    output.show(changed, shape, True, all_namespaces)
+                for each in [changed] if shape.kind in ("table", "wide") and changed else [[doc] for doc in changed]:
+                    if shape.kind == "yaml":
+                        output.out("---")
+                    output.show(each, shape, True, all_namespaces)
                 for name in seen.keys() - fresh.keys():
                     output.say(f"{name[0].lower()}/{name[2]} is gone")
                 seen = fresh
@@ -111,16 +115,18 @@ async def documents(
         elif kind == USAGE:
             every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.usage(config, store, namespace)]
         elif kind in (APPROVAL, ATTENTION):
+            from reconciler.views.repositories import repositories_of
             from reconciler.views.waiting import TASK, approvals, attention
 
             of = [known.name for known in KINDS] if kind == ATTENTION else [TASK]
             every_one = [obj for known in of for obj in await store.objects(known, namespace)]
             objects = [obj for obj in every_one if not selector or matches(selectable(obj), selector)]
-            repositories = (await repositories_of(store)) if kind == ATTENTION and not selector and not config.kube else ()
+            repositories = (await repositories_of(store)) if kind == ATTENTION and not selector else ()
             every = list(attention(objects, repositories) if kind == ATTENTION else approvals(objects))
         else:
             objects = await store.objects(kind, namespace)
-            every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(selectable(obj), selector)]
+            signers = await _signers(store, objects)
+            every = [(obj.key.name, document(obj, signers)) for obj in objects if not selector or matches(selectable(obj), selector)]
         wanted = [name for of, name in selection.names if of == kind]
         if stock and kind == PROFILE and len(kinds) == 1 and not selector:
             declared = {name for name, _ in every}
@@ -133,11 +139,13 @@ async def documents(
     return found, missing
 
 
-async def repositories_of(store: Store) -> list[str]:
-    """What the store remembers of each repository."""
-    from reconciler.core.notices import REPOSITORY
+async def _signers(store: Store, objects: Sequence[StoredObject]) -> Mapping[str, str]:
+    """By whom the commits are signed that declare them."""
+    if not any(obj.source_commit for obj in objects):
+        return {}
+    from reconciler.views.repositories import signatures
 
-    return [value for name, value in (await store.load()).meta.items() if name.startswith(REPOSITORY)]
+    return await signatures(store, objects)
 
 
 async def told_whole(store: Store, found: list[Json], namespace: str | None) -> list[Json]:

@@ -10,6 +10,7 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
+from reconciler.cli.grep import Around, Fixed, Grep, IgnoreCase, Search, search
 from reconciler.cli.names import Selector
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
@@ -36,6 +37,10 @@ def output_of(
         int | None,
         typer.Option("--history", metavar="N", min=0, help="The last N answers, also of earlier conversations; 0: all.", show_default="1"),
     ] = None,
+    grep: Grep = "",
+    fixed: Fixed = False,
+    ignore_case: IgnoreCase = False,
+    around: Around = 0,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with everything that is said.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="For programs: every character as it was said, and no lines between answers.")] = False,
 ) -> None:
@@ -43,12 +48,17 @@ def output_of(
 
     Several answers are told apart by lines `--- answer 2 of 3 ---`; what a terminal would obey, or not show, is written out (`\\x1b`).
     With -l: of all lieutenants with these labels, each below a line `--- lieutenant/NAME ---`.
+    With --grep: of all answers, also of earlier conversations, the lines in which PATTERN is found, with their numbers in the answer.
     It is read from the mirror of the conversation, so no machine is asked. With --kube: the answers of its tasks, as their status has
     them."""
     if bool(words) == bool(selector):
         raise UsageError("whose output?", "output", "name one lieutenant, or choose some by labels (-l)")
     if task and selector:
         raise UsageError("a task is one lieutenant's", f"--task {task}", "leave out the task or the selector")
+    looked_for = search(grep, fixed, ignore_case, around)
+    if looked_for is not None and raw:
+        raise UsageError("lines that are found are for people", "--raw", "leave out --raw or --grep")
+    history = 0 if looked_for is not None and history is None else history
     key = names.of_kind(words, "Lieutenant", config.namespace) if words else None
     wanted = names.of_kind([task], "Task", config.namespace) if task else None
 
@@ -75,19 +85,27 @@ def output_of(
             for speaker in speakers:
                 said = await speaker.begin(history)
                 count = history if history is not None else (0 if wanted or tail else 1)
-                shown = [clean(one_answer) for one_answer in (said[-count:] if count else said)]
+                shown = found_in([clean(one_answer) for one_answer in (said[-count:] if count else said)], looked_for)
                 text = "\n\n".join(shown if raw or history is None else told_apart(shown))
                 if text:
                     head(speaker.key)
                     show(text[-tail:] if tail else text)
+            if last is None and looked_for is not None:
+                output.say("nothing found")
             while follow and speakers:
                 await asyncio.sleep(POLL)
                 for speaker in speakers:
                     for one_more in await speaker.more():
-                        head(speaker.key)
-                        show("\n" + clean(one_more))
+                        for text in filter(None, found_in([clean(one_more)], looked_for)):
+                            head(speaker.key)
+                            show("\n" + text)
 
     asyncio.run(run())
+
+
+def found_in(said: Sequence[str], looked_for: Search | None) -> list[str]:
+    """The answers; where something is looked for, of each the lines in which it is found, '' of those without."""
+    return list(said) if looked_for is None else ["\n".join(looked_for.lines(text)) for text in said]
 
 
 class Speaker:
@@ -127,7 +145,7 @@ def told_apart(said: Sequence[str]) -> list[str]:
     """Several answers, each below a line of its own; no line of an answer looks like one."""
     if len(said) < 2:
         return list(said)
-    return [f"{BOUNDARY}{n} of {len(said)} ---\n{text.replace(NEXT, f'{NEXT[0]} {BOUNDARY}')}" for n, text in enumerate(said, 1)]
+    return [f"{BOUNDARY}{n} of {len(said)} ---\n{text.replace(NEXT, f'{NEXT[0]} {BOUNDARY}')}" for n, text in enumerate(said, 1) if text]
 
 
 async def told(store: Store, lieutenant: Key, task: StoredObject | None) -> list[str]:

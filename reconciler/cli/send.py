@@ -11,6 +11,7 @@ import typer
 from reconciler.api.parsing import load_spec
 from reconciler.cli import names
 from reconciler.cli.access import reader
+from reconciler.cli.choosing import Selector, chosen
 from reconciler.cli.output import out, say
 from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction
@@ -31,8 +32,9 @@ def send(
     config: Config,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="LIEUTENANT PROMPT|-", help="Who does it, and what; - reads standard input.", show_default=False),
+        typer.Argument(metavar="[LIEUTENANT] PROMPT|-", help="Who does it, and what; - reads standard input.", show_default=False),
     ],
+    selector: Selector = "",
     steer: Annotated[bool, typer.Option("--steer", help="Into the running turn, instead of after it.")] = False,
     after: Annotated[list[str] | None, typer.Option("--after", metavar="TASK", help="Not before this task succeeded.")] = None,
     file_exists: Annotated[
@@ -51,7 +53,17 @@ def send(
 ) -> None:
     """Give a lieutenant a piece of work.
 
-    Prints the name of its task; with --wait, what the agent answered."""
+    Prints the name of its task; with --wait, what the agent answered. With -l each lieutenant with these labels gets a task of its own."""
+    if selector:
+        if len(words) != 1 or wait:
+            remedy = "give the prompt alone, and `reconciler wait task/NAME… --for phase=Succeeded` for the tasks"
+            raise UsageError("labels choose who does it, and nothing is waited for", f"-l {selector}", remedy)
+        hosts, words = chosen(config, ["lieutenant"], selector), [sys.stdin.read() if words[0] == "-" else words[0]]
+        for host in hosts:
+            spec = task_spec(host.name, words[0], steer, after or [], file_exists or [], run or [])
+            load_spec("Task", spec)
+            asyncio.run(_send(config, host, Key("Task", config.namespace, task_name(host.name)), spec, False, timeout))
+        return
     if not 2 <= len(words) <= 3:
         raise UsageError("a lieutenant and a prompt are needed", " ".join(words), "write for example `send api 'fix the build'`")
     host = names.of_kind(words[:-1], "Lieutenant", config.namespace)

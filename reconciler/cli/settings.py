@@ -15,6 +15,7 @@ import typer
 
 from reconciler.cli.output import out, parse_format, show, table
 from reconciler.cli.replacing import replace_file
+from reconciler.cli.tablesettings import of_tables, of_telemetry
 from reconciler.config import NAMES, Config, Setting, load, user_file
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import InvalidSpec, ReconcilerError, Unreachable, UsageError
@@ -48,8 +49,9 @@ def config_(
     """Show every setting and where it comes from; change the file.
 
     A flag beats the environment, which beats the file that --config or RECONCILER_CONFIG names, else
-    ~/.config/reconciler/config.toml. Of secrets it is told whether they are set and where, never their value. `set` changes that file
-    and keeps its comments; an empty VALUE takes a setting away."""
+    ~/.config/reconciler/config.toml. Repositories (gitSource), budgets, prices and OpenTelemetry's variables are shown too. Of secrets it
+    is told whether they are set and where, never their value. `set` changes that file and keeps its comments; an empty VALUE takes a
+    setting away."""
     if action not in ACTIONS:
         raise UsageError(f"{action!r} is nothing that can be done with settings", "config", "use view or set")
     if action == "set":
@@ -77,6 +79,10 @@ def rows(config: Config) -> Iterator[Row]:
         yield Row(name, shown(value), origin.removeprefix(f"{name} in "))
     for sink in config.notify:  # an address may be a secret
         yield Row(f"notify {sink.name}", sink.kind, str(config.file))
+    for told in of_tables(config):
+        yield Row(told.name, shown(told.value), str(config.file) if told.given else DEFAULT)
+    for told in of_telemetry(config.environ):
+        yield Row(told.name, shown(told.value), told.name if told.given else DEFAULT)
     for name in _VARIABLES:
         yield Row(name, without_password(config.environ.get(name, "")) or None, name if config.environ.get(name) else DEFAULT)
     for name in sorted(filter(_SECRET.match, config.environ)):

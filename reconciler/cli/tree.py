@@ -19,6 +19,7 @@ from reconciler.config import Config
 from reconciler.core.tree.places import MACHINE
 from reconciler.errors import UsageError
 from reconciler.views.documents import document
+from reconciler.views.repositories import signatures
 from reconciler.views.tree import Branch, Forest
 from reconciler.visible import one_line
 
@@ -60,11 +61,12 @@ def tree(
             objects = [obj for kind in KINDS for obj in await store.objects(kind.name, config.namespace)]
             machines = await store.objects(MACHINE, config.namespace)
             clean = await redaction(config, store)
+            signers = await signatures(store, objects)
             meant = await fitting(store, config.namespace, selector, ("VMTree", "Lieutenant")) if selector else None
         forest = Forest([*objects, *machines])
         if shape.kind != "table":
             shown = forest.members(found, node, ancestors) if found else objects if meant is None else forest.below(meant)
-            output.show([document(obj) for obj in shown], shape, False)
+            output.show([document(obj, signers) for obj in shown], shape, False)
             return
         branches = [forest.tree(found, node, ancestors)] if found else forest.whole() if meant is None else forest.chosen(meant)
         if not branches:

@@ -144,7 +144,8 @@ class NumberedStore:
     conversations are shown of it is read without a number."""
 
     def __init__(self, store: Store, effects: Effects) -> None:
-        self.events, self.session, self.meta, self.aclose = store.events, store.session, store.meta, store.aclose
+        self.events, self.session, self.aclose = store.events, store.session, store.aclose
+        self.meta, self.metas = store.meta, store.metas
         self.audit, self.memory = store.audit, store.memory
         self.write = effects.of("store.write", store.write)
         self.load = effects.of("store.load", store.load)

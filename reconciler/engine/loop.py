@@ -68,7 +68,7 @@ REPORT_EVERY = 1.0
 
 
 class Engine:
-    """Owns the queue and the workers. `image`: what the store holds (`open` reads it)."""
+    """Owns the queue and the workers. `image`: what the store holds; `open` reads it, and takes its objects into the table."""
 
     def __init__(self, parts: EngineParts, image: Image) -> None:
         effects, clock = parts.effects, parts.clock
@@ -102,7 +102,6 @@ class Engine:
         self._unsubscribe: Unsubscribe = lambda: None
         first_seen = dict(image.first_seen)
         self.fleet = Fleet(self.vers, clock, self.settings.settle_seconds, first_seen, Sightings(self.store).keep)
-        self.table.fill(image.objects, image.meta)
         journal = Journal(image.intents, self.clock.now())
         transcripts = Transcripts(self.store, dict(image.sessions))
         self.gatherer = Gatherer.over(
@@ -134,7 +133,10 @@ class Engine:
     @classmethod
     async def open(cls, parts: EngineParts) -> Self:
         """Read the store and make an engine of what it holds; nothing outside is touched."""
-        return cls(parts, await NumberedStore(parts.store, parts.effects).load())
+        image = await NumberedStore(parts.store, parts.effects).load()
+        engine = cls(parts, image)
+        await engine.table.fill_in_portions(image.objects, image.meta)
+        return engine
 
     # --- life -------------------------------------------------------------------------------------------------------------
 

@@ -332,7 +332,8 @@ class NotedStore:
 
     def __init__(self, store: Store, outbox: Outbox) -> None:
         self._store, self._outbox = store, outbox
-        self.events, self.session, self.meta, self.aclose = store.events, store.session, store.meta, store.aclose
+        self.events, self.session, self.aclose = store.events, store.session, store.aclose
+        self.meta, self.metas = store.meta, store.metas
         self.load, self.objects, self.audit, self.memory = store.load, store.objects, store.audit, store.memory
 
     async def write(self, batch: Sequence[Write]) -> None:

@@ -99,5 +99,14 @@ def meta(run: Run, name: str) -> str | None:
     return next((str(row[0]) for row in run("SELECT value FROM meta WHERE name = :name", {"name": name})), None)
 
 
+def metas(run: Run, beginning: str) -> dict[str, str]:
+    """The values whose names begin with this, by name."""
+    found = run(
+        "SELECT name, value FROM meta WHERE substr(name, 1, :size) = :beginning ORDER BY name",
+        {"size": len(beginning), "beginning": beginning},
+    )
+    return {str(name): str(value) for name, value in found}
+
+
 def _where(wanted: Mapping[str, str]) -> str:
     return f" WHERE {' AND '.join(f'{column} = :{column}' for column in wanted)}" if wanted else ""

@@ -69,6 +69,9 @@ class SqliteReader:
     async def meta(self, name: str) -> str | None:
         return self._query(lambda run: queries.meta(run, name))
 
+    async def metas(self, beginning: str) -> dict[str, str]:
+        return self._query(lambda run: queries.metas(run, beginning))
+
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         return self._query(lambda run: queries.audit(run, limit, namespace))
 

@@ -107,6 +107,10 @@ class SqlStore:
         """The value under this name, None when there is none."""
         return await self._read(lambda run: queries.meta(run, name))
 
+    async def metas(self, beginning: str) -> dict[str, str]:
+        """The values whose names begin with this."""
+        return await self._read(lambda run: queries.metas(run, beginning))
+
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         """The last `limit` entries with their numbers, oldest first. `namespace`: only in it, and what concerns the whole fleet."""
         return await self._read(lambda run: queries.audit(run, limit, namespace))

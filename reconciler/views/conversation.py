@@ -64,6 +64,12 @@ def turn_of(messages: tuple[Message, ...], task: StoredObject) -> tuple[Message,
     return run_of(messages, record.landed, record.span_end or None)
 
 
+def with_prompt(messages: tuple[Message, ...], task: StoredObject) -> tuple[Message, ...]:
+    """The messages of one task's turn, from its prompt on."""
+    landed = TaskRecord.load(task.record).landed
+    return (*(one for one in messages if one.offset == landed), *turn_of(messages, task))
+
+
 def answers(tasks: Sequence[StoredObject]) -> list[str]:
     """What these tasks' agent answered, as far as status has it (its end), oldest first. Times are of whole seconds; of two that ended
     within one the earlier delivered comes first, then the one of which the cluster was told first."""

@@ -21,6 +21,7 @@ from reconciler.views.conversation import is_for, last_said
 from reconciler.views.documents import Table, age, labels_of, ready_reason, stock_spec, text_at
 from reconciler.views.nodes import limit_table, node_table, tree_spec
 from reconciler.views.profiles import resolved
+from reconciler.views.repositories import signatures
 from reconciler.views.spent import spent_since, usage_table
 from reconciler.visible import one_line
 
@@ -54,7 +55,8 @@ async def describe(store: Store, obj: StoredObject, now: float, books: Books | N
     if obj.key.kind == "Lieutenant":
         tasks = [task for task in await store.objects("Task", obj.key.namespace) if is_for(task, obj.key)]
         said = await last_said(store, obj, tasks)
-    found = description(obj, tasks, said, await store.events(obj.key, limit=EVENTS), now)
+    signed = (await signatures(store, [obj])).get(obj.source_commit, "")
+    found = description(obj, tasks, said, await store.events(obj.key, limit=EVENTS), now, signed)
     if obj.key.kind == "Lieutenant" and books is not None:
         return replace(found, sections=(*found.sections[:-1], *_usage(obj, books), found.sections[-1]))
     if obj.key.kind != "BootProfile":
@@ -91,19 +93,23 @@ def stock(name: str) -> Description | None:
     return Description((("Name", name), ("Kind", "BootProfile"), ("Declared by", by)), (Section("Spec", spec),))
 
 
-def description(obj: StoredObject, tasks: Sequence[StoredObject], said: str, events: Sequence[Event], now: float) -> Description:
-    """`tasks`: of a lieutenant; `said`: the last text of its agent; `events`: the newest, oldest first."""
-    fields = tuple((title, one_line(value)) for title, value in _fields(obj, now) if value)
+def description(
+    obj: StoredObject, tasks: Sequence[StoredObject], said: str, events: Sequence[Event], now: float, signed: str = ""
+) -> Description:
+    """`tasks`: of a lieutenant; `said`: the last text of its agent; `events`: the newest, oldest first; `signed`: what git said of the key
+    that signed its commit, '' where that is not known."""
+    fields = tuple((title, one_line(value)) for title, value in _fields(obj, now, signed) if value)
     return Description(fields, tuple(_sections(obj, tasks, said, events)))
 
 
-def _fields(obj: StoredObject, now: float) -> Iterator[tuple[str, str]]:
+def _fields(obj: StoredObject, now: float, signed: str) -> Iterator[tuple[str, str]]:
     created = timestamp(obj.created_at)
     yield "Name", obj.key.name
     yield "Namespace", obj.key.namespace
     yield "Kind", obj.key.kind
     yield "UID", obj.uid
-    yield "Declared by", f"{obj.source} {obj.origin}".strip() + (f", commit {obj.source_commit}" if obj.source_commit else "")
+    commit = f", commit {obj.source_commit}" + (f" ({signed})" if signed else "") if obj.source_commit else ""
+    yield "Declared by", f"{obj.source} {obj.origin}".strip() + commit
     yield "Generation", str(obj.generation)
     yield "Created", f"{created} ({age(created, now)} ago)"
     yield "Deleting since", timestamp(obj.deleted_at) if obj.deleted_at is not None else ""

@@ -28,9 +28,9 @@ APPROVAL, ATTENTION = "Approval", "Attention"
 """The kind of a document about a snapshot of ours; nobody declares one."""
 
 
-def document(obj: StoredObject) -> Json:
-    """The resource: apiVersion, kind, metadata, spec, status; of what a repository declares with the commit. The private record is no part
-    of it."""
+def document(obj: StoredObject, signers: Mapping[str, str] | None = None) -> Json:
+    """The resource: apiVersion, kind, metadata, spec, status; of what a repository declares with the commit, and with the signature of
+    that where `signers` has it. The private record is no part of it."""
     metadata: Json = {
         "name": obj.key.name,
         "namespace": obj.key.namespace,
@@ -44,8 +44,10 @@ def document(obj: StoredObject) -> Json:
     }
     if obj.deleted_at is not None:
         metadata["deletionTimestamp"] = timestamp(obj.deleted_at)
-    read: Json = {"source": {"origin": obj.origin, "commit": obj.source_commit}} if obj.source_commit else {}
-    status: Json = {**obj.status, **read}
+    status: Json = dict(obj.status)
+    if obj.source_commit:
+        signed = (signers or {}).get(obj.source_commit, "")
+        status["source"] = {"origin": obj.origin, "commit": obj.source_commit, **({"signature": signed} if signed else {})}
     return {"apiVersion": API_VERSION, "kind": obj.key.kind, "metadata": metadata, "spec": obj.spec, "status": status}
 
 

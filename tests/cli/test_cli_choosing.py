@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from reconciler.cli.catalog import GROUPS
+from reconciler.engine.ports import StoredObject
 from tests.cli.conftest import Run
 from tests.cli.test_cli_conversation import change
 from tests.cli.test_cli_several import in_file
 
+NEED_A_KIND = ("suspend", "resume", "retry", "snapshot", "forget")
 HEAD = "apiVersion: fleet.vers.sh/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, labels: {{team: {team}}}}}\n"
 LT = HEAD + "spec: {{role: x, profileRef: {{name: full}}}}\n"
 TASK = HEAD + "spec: {{lieutenantRef: {{name: a}}, prompt: hi}}\n"
@@ -117,3 +122,53 @@ def test_one_that_is_missing_keeps_no_other_from_being_acted_on(fleet: Run, verb
     assert result.code == 1
     assert [line.split()[0] for line in result.out.splitlines()] == ["lieutenant/a", "lieutenant/c"]
     assert "missing does not exist" in result.err
+
+
+def test_work_is_given_to_every_lieutenant_with_the_labels(fleet: Run) -> None:
+    told = fleet("send", "-l", "team=web", "tidy up").out.split()
+    assert [name.rpartition("-")[0] for name in told] == ["a", "b"]
+    made = {one["metadata"]["name"]: one["spec"] for one in fleet("get", "task", "-o", "json").json["items"]}
+    assert {name: (made[name]["lieutenantRef"]["name"], made[name]["prompt"]) for name in told} == {
+        told[0]: ("a", "tidy up"),
+        told[1]: ("b", "tidy up"),
+    }
+    assert fleet("send", "-l", "team=web", "a", "tidy up").code == 64
+    assert fleet("send", "-l", "team=web", "tidy up", "--wait").code == 64
+    assert "nothing found" in fleet("send", "-l", "team=none", "tidy up").err
+
+
+def test_lieutenants_with_the_labels_are_forgotten_and_no_others(fleet: Run) -> None:
+    told = fleet("forget", "lt", "-l", "team=web").out.splitlines()
+    assert told == ["lieutenant/a is forgotten; its VM stays", "lieutenant/b is forgotten; its VM stays"]
+    assert deleting(fleet) == {"lieutenant/a", "lieutenant/b"}
+    assert fleet("forget", "task", "-l", "team=web").code == 64
+    assert fleet("forget", "lt", "a", "-l", "team=web").code == 64
+
+
+def test_questions_of_tasks_with_the_labels_are_answered_and_no_others(fleet: Run, tmp_path: Path) -> None:
+    def asking(obj: StoredObject) -> StoredObject:
+        asks: Any = [{"id": f"q-{obj.key.name}", "call": f"bash rm {obj.key.name}", "since": "2026-01-01T00:00:00Z"}]
+        return replace(obj, status={"phase": "AwaitingApproval", "asks": asks}) if obj.key.kind == "Task" else obj
+
+    assert fleet("approve", "-l", "team=web").err == "nothing waits for an answer\n"
+    change(tmp_path / "state", asking)
+    assert fleet("approve", "-l", "team=web").out == "task/one q-one approved in the store: bash rm one\n"
+    assert fleet("deny", "-l", "team=data", "--reason", "no").out == "task/two q-two denied in the store: bash rm two\n"
+    assert fleet("approve", "one", "-l", "team=web").code == 64
+    assert fleet("approve").code == 64
+
+
+@pytest.mark.parametrize("command", [entry.name for group in GROUPS.values() for entry in group])
+def test_no_command_takes_labels_and_does_not_apply_them(fleet: Run, command: str) -> None:
+    """Where a selector is taken, one that is none is an error; elsewhere there is no such option."""
+    words = {
+        "get": ("lt",),
+        "describe": ("lt",),
+        "delete": ("lt",),
+        "wait": ("lt", "--for", "Ready"),
+        "send": ("work",),
+        "set": ("lt", "mode=Running"),
+    }
+    told = fleet(command, *words.get(command, ("lt",) if command in NEED_A_KIND else ()), "-l", "a b")
+    assert told.code == 64
+    assert "no part of a selector" in told.err or "o such option" in told.err, told.err

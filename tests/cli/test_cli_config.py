@@ -106,3 +106,36 @@ def test_values_are_read_as_what_the_setting_is() -> None:
 @pytest.mark.parametrize("value", ["default", "/a/b", "team-a=team-b", "a,b", "postgresql://h/d", "sqlite:///x"])
 def test_what_has_no_password_is_shown_as_it_is(value: str) -> None:
     assert without_password(value) == value
+
+
+@pytest.mark.guarantee("G-60")
+@pytest.mark.parametrize("form", ["table", "json", "yaml"])
+def test_repositories_and_telemetry_are_shown_and_no_secret_of_them(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    (tmp_path / "c.toml").write_text(
+        '[budget]\nmax-cost = "100.00"\n'
+        '[[gitSource]]\nurl = "https://forge.example.org/a.git"\nsecret = "forge/token"\ninterval = 30\n'
+        f'[[gitSource]]\nurl = "https://me:{SECRET}@forge.example.org/b.git"\ntoken = "{SECRET}"\n'
+    )
+    monkeypatch.setenv("RECONCILER_SECRET_FORGE_TOKEN", SECRET)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{SECRET}@127.0.0.1:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"authorization={SECRET}")
+    told = run("config", "view", "--config", "c.toml", "-o", form)
+    assert told.code == 0
+    assert SECRET not in told.out + told.err
+    if form != "json":
+        assert "gitSource[1].secret" in told.out
+        return
+    found = sources(told)
+    assert found["gitSource[1].url"] == ("https://forge.example.org/a.git", "c.toml")
+    assert found["gitSource[1].secret"] == ("forge/token", "c.toml")
+    assert found["gitSource[1].interval"] == (30, "c.toml")
+    assert found["gitSource[1].verify"] == (None, "default")
+    assert found["gitSource[2].interval"] == (60, "default")
+    assert found["gitSource[2].url"] == ("https://***@forge.example.org/b.git", "c.toml")
+    assert found["gitSource[2].token"] == ("(unknown)", "c.toml")
+    assert found["budget.max-cost"] == ("100.00", "c.toml")
+    assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == ("http://***@127.0.0.1:4318", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    assert found["OTEL_EXPORTER_OTLP_HEADERS"] == ("(set)", "OTEL_EXPORTER_OTLP_HEADERS")
+    assert found["OTEL_TRACES_EXPORTER"] == (None, "default")

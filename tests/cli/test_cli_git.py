@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from reconciler.cli import gitdoctor
 from tests.background import Platform
 from tests.cli.conftest import Run
 from tests.program import Program
 from tests.sources.fleetdir import HEAD, profile
-from tests.sources.gitserver import Origin, daemon, needs_git
+from tests.sources.gitserver import Origin, daemon, git, key_pair, needs_git
 
 pytestmark = needs_git
 LIEUTENANT = f"{HEAD}kind: Lieutenant\nmetadata: {{name: api}}\nspec: {{role: Build, profileRef: {{name: lightweight}}, mode: Suspended}}\n"
@@ -94,6 +97,28 @@ def test_what_cannot_be_reached_is_said_in_gits_own_words(run: Run, origin: Orig
     assert run("run", "git+https://user:hunter2@example.org/f.git").code == 64
 
 
+@pytest.mark.guarantee("G-40")
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="there is no ssh-keygen on this host")
+def test_what_a_signed_commit_declares_says_by_whom_it_is_signed(run: Run, origin: Origin, served: str, tmp_path: Path) -> None:
+    key_pair(tmp_path / "ours")
+    (tmp_path / "signers").write_text(f"a@example.org {(tmp_path / 'ours.pub').read_text()}")
+    config = tmp_path / "config.toml"
+    config.write_text(f'[gitSource]\nurl = "{served.removeprefix("git+")}"\nverify = "signers"\n')
+    origin.commit({"a.yaml": profile("a"), "api.yaml": LIEUTENANT}, push=False)
+    git(origin.work, "-c", "gpg.format=ssh", "-c", f"user.signingKey={tmp_path / 'ours'}", "commit", "-q", "--amend", "-S", "-m", "signed")
+    origin.push()
+    ended = run("run", "--config", str(config), "--once", "--timeout", "60")
+    assert ended.code == 0, ended
+    told = 'Good "git" signature for a@example.org'
+    for kind, name in (("bp", "a"), ("lt", "api")):
+        source = run("get", kind, name, "-o", "json").json["status"]["source"]
+        assert source["commit"] == origin.head()
+        assert source["signature"].startswith(told)
+        assert f"commit {origin.head()} ({told}" in run("describe", kind, name).out
+    tree = run("tree", "-o", "json").json["items"]
+    assert {one["status"]["source"]["signature"].startswith(told) for one in tree if "source" in one["status"]} == {True}
+
+
 @pytest.mark.guarantee("G-42")
 def test_a_running_controller_follows_pushes_by_the_configuration(tmp_path: Path, origin: Origin, served: str, stub: Platform) -> None:
     origin.commit({"prod/a.yaml": profile("a")})
@@ -106,3 +131,46 @@ def test_a_running_controller_follows_pushes_by_the_configuration(tmp_path: Path
         program.comes("bp/b", "--for", "Ready")
         controller.says(f"commit {second} of")
         assert controller.stop() == 0
+
+
+def about_sources(told: str) -> list[str]:
+    return [line for line in told.splitlines() if line.split()[1:2] == ["source"]]
+
+
+def test_doctor_asks_every_repository_of_the_configuration_and_says_what_to_do(
+    run: Run, origin: Origin, served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, config = served.removeprefix("git+"), tmp_path / "config.toml"
+    commit = origin.commit({"a.yaml": profile("a")})
+    with socket.socket() as silent:  # takes connections, and never says a word
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        slow = f"git://127.0.0.1:{silent.getsockname()[1]}/fleet.git"
+        monkeypatch.setattr(gitdoctor, "SECONDS", 1.0)
+        tables = (
+            f'url = "{url}"\nref = "main"',
+            f'url = "{url}"\nref = "{commit}"',
+            f'url = "{url}"\nref = "nowhere"',
+            f'url = "{url.rpartition("/")[0]}/other.git"',
+            f'url = "{slow}"',
+            f'url = "{url}"\nsecret = "forge/token"',
+        )
+        config.write_text("".join(f"[[gitSource]]\n{table}\n" for table in tables))
+        asked = run("doctor", "--config", str(config))
+    assert asked.code == 1
+    good, pinned, nowhere, other, silence, without = about_sources(asked.out)
+    assert good == f"ok     source   {url}@main answers and has refs/heads/main"
+    assert pinned.startswith(f"ok     source   {url}@{commit} answers")
+    assert nowhere.startswith("wrong")
+    assert "has no nowhere" in nowhere
+    assert "push it again, or name another ref" in nowhere
+    assert other.startswith("wrong")
+    assert "git ls-remote failed" in other
+    assert "check its address, this host's network, and the credential" in other
+    assert silence.startswith(f"wrong  source   the repository does not answer within 1 s ({slow}): check its address")
+    assert "provide key token of secret forge" in without
+    assert not (tmp_path / "state").exists(), "nothing was fetched"
+    config.write_text('[gitSource]\nurl = "https://me:hunter2@example.org/fleet.git"\n')
+    (wrong,) = about_sources(run("doctor", "--config", str(config)).out)
+    assert "a URL may not hold a credential" in wrong
+    assert "hunter2" not in wrong

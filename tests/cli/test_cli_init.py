@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from reconciler.sources.files.scan import Scanner
 from tests.background import Platform
 from tests.cli.conftest import Run
+from tests.sources.fleetdir import HEAD, marker, profile
 
 ROOT = Path(__file__).parents[2]
 
@@ -144,6 +145,11 @@ class Job:
             **{"GITHUB_TOKEN": "forge-token", "PULL_REQUEST": "7", **stub.endpoints.environment()},
         }
 
+    def reconciler(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The program as the controller's host has it: over the same store."""
+        command = ["reconciler", *words]
+        return subprocess.run(command, env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=90, check=False)
+
     def __call__(self) -> subprocess.CompletedProcess[str]:
         for step in self.steps:
             assert set(step.get("env", {})) <= self.env.keys() | {"RECONCILER_STORE"}
@@ -153,6 +159,9 @@ class Job:
             if done.returncode != 0:
                 break
         return done
+
+
+LIEUTENANT = f"{HEAD}kind: Lieutenant\nmetadata: {{name: api}}\nspec: {{role: Build, profileRef: {{name: lightweight}}, mode: Suspended}}\n"
 
 
 @pytest.fixture
@@ -173,6 +182,28 @@ def test_the_plan_of_a_pull_request_is_one_comment_that_is_kept_up_to_date(job: 
     assert second["id"] == first["id"]
     assert "lieutenant/other" in second["body"]
     assert [one["body"] for one in forge.comments[:3]] == ["talk 0", "talk 1", "talk 2"]
+
+
+@pytest.mark.guarantee("G-41", "G-43")
+def test_the_comment_shows_what_merging_would_delete_and_by_which_acts(job: Job, forge: Forge) -> None:
+    specs = job.folder / "specs"
+    (specs / ".reconciler.yaml").write_text(marker(maxDelete=1))
+    (specs / "fleet.yaml").write_text(f"{LIEUTENANT}---\n{profile('kept')}")
+    (specs / "more.yaml").write_text(f"{profile('one')}---\n{profile('two')}")
+    assert job.reconciler("run", "specs", "--once", "--timeout", "60").returncode == 0
+    assert job().returncode == 0
+    (comment,) = forge.comments[3:]
+    assert "Nothing would change" in comment["body"]
+    (specs / "fleet.yaml").write_text(profile("kept"))
+    assert job().returncode == 0
+    assert "What merging this would do" in comment["body"]
+    assert "-   lieutenant/api\n      what  Release\n" in comment["body"], "the act, and not only that something goes"
+    assert "Plan: 1 to delete" in comment["body"]
+    assert "not declared any more in stack specs: lieutenant/api" in comment["body"]
+    (specs / "more.yaml").unlink()
+    assert job().returncode == 0
+    assert "PruneBlocked: 3 deletions wait of stack specs: `maxDelete` allows 1 at once" in comment["body"]
+    assert "reconciler prune --approve" in comment["body"]
 
 
 def test_what_is_not_valid_fails_the_job(job: Job, forge: Forge) -> None:

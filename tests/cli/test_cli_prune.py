@@ -11,6 +11,7 @@ from tests.background import Platform
 from tests.cli.conftest import Run
 from tests.program import Program
 from tests.sources.fleetdir import marker, profile, tree
+from tests.sources.gitserver import Origin, daemon, needs_git
 
 
 @pytest.fixture
@@ -108,11 +109,36 @@ def test_a_running_controller_acts_on_an_approval(tmp_path: Path, stub: Platform
         assert controller.stop() == 0
 
 
-def test_a_repository_is_not_taken_for_a_file(run: Run, tmp_path: Path) -> None:
-    refused = run("prune", "git+https://example.com/fleet.git")
-    assert refused.code == 64
-    assert "repositories are not looked at here (git+https://example.com/fleet.git)" in refused.err
-    assert "`reconciler prune` without it" in refused.err
+@needs_git
+@pytest.mark.guarantee("G-40", "G-43")
+def test_what_a_repository_does_not_declare_any_more_is_approved_as_of_files(run: Run, fleet: Path, tmp_path: Path) -> None:
+    """The hash that a look at the repository shows is the one that the controller acts on."""
+    origin = Origin(tmp_path)
+    origin.commit({".reconciler.yaml": marker(maxDelete=1), **{f"{name}.yaml": profile(name) for name in "abc"}})
+    with daemon(origin.served) as url:
+        address = f"git+{url}/fleet.git"
+        assert run("run", address, "--once", "--timeout", "60").code == 0
+        assert run("prune", address).err == "nothing waits for an approval\n"
+        origin.commit({"a.yaml": None, "b.yaml": None})
+        listed = run("prune", address)
+        assert listed.code == 0
+        found = re.search(r"^([0-9a-f]{16}) .* 2 .*bootprofile/a, bootprofile/b", listed.out, re.MULTILINE)
+        assert found, listed
+        broken = origin.commit({"c.yaml": profile("c").replace("agent", "agnet")})
+        refused = run("prune", address, "--approve", found[1])
+        assert refused.code == 4, "nothing is concluded from a commit that is not put in force"
+        assert f"commit {broken} would not be put in force" in refused.err
+        assert re.search(r"c\.yaml:\d+:\d+: .*did you mean agent", refused.err)
+        origin.commit({"c.yaml": profile("c")})
+        approved = run("prune", address, "--approve", found[1])
+        assert approved.out == "approved: bootprofile/a, bootprofile/b; the next controller deletes them\n"
+        assert run("run", address, "--once", "--timeout", "60").code == 0
+        assert run("get", "bp", "-o", "name").out.split() == ["bootprofile/c"]
+        away = run("prune", f"{address}@nowhere")
+    assert away.code == 1
+    assert "the repository has no nowhere" in away.err
+    assert "`reconciler prune` alone shows what the controller found" in away.err
+    assert run("prune", "git+https://me:hunter2@example.org/fleet.git").code == 64
 
 
 @pytest.mark.guarantee("G-37", "G-42", "G-43")

@@ -32,6 +32,7 @@ PRINTING = {
     "tree": ("tree",),
     "events": ("events",),
     "output": ("output", "api", "--history", "2"),
+    "logs": ("logs", "api"),
     "wait": ("wait", "task/old", "--for", "Ready", "--timeout", "0"),
     "validate": ("validate", "evil.yaml"),
     "apply": ("apply", "-f", "evil.yaml"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.engine.kinds.stock import STOCK
@@ -35,6 +35,9 @@ class Nowhere:
 
     async def meta(self, name: str) -> str | None:
         return None
+
+    async def metas(self, beginning: str) -> Mapping[str, str]:
+        return {}
 
     async def aclose(self) -> None:
         return None

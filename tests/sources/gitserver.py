@@ -35,6 +35,10 @@ def git(folder: Path, *words: str, stdin: str | None = None) -> str:
     return done.stdout.strip()
 
 
+def key_pair(file: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)
+
+
 @dataclass
 class Origin:
     """A person's working copy, and the bare repository that it is pushed to: `served/fleet.git`."""

@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.keys import as_strings
+from reconciler.core.signing import signers
 from reconciler.sources.documents.reader import MAX_BYTES
 from reconciler.sources.files.scan import Scan
 from reconciler.sources.files.source import FileSource
 from reconciler.sources.git.address import Address, Credential, GitSettings
 from reconciler.sources.git.repository import Repository
 from reconciler.sources.git.source import Followed
+from reconciler.views.documents import document
 from tests.sources.bare import Bare
 from tests.sources.fleetdir import marker, profile
-from tests.sources.gitserver import GIT, Origin, daemon, git, http, needs_git
+from tests.sources.gitserver import GIT, Origin, daemon, git, http, key_pair, needs_git
 
 pytestmark = needs_git
 TOKEN = "s3cret-token-value"
@@ -75,10 +78,6 @@ def origin(tmp_path: Path) -> Origin:
 def served(origin: Origin) -> Iterator[str]:
     with daemon(origin.served) as url:
         yield f"{url}/fleet.git"
-
-
-def key_pair(file: Path) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)
 
 
 def following(url: str, tmp_path: Path, **more: str) -> Following:
@@ -286,6 +285,8 @@ async def only_ours_are_put_in_force(one: Following, origin: Origin, signed: Cal
     await one.step()
     assert one.known() == {"a"}
     assert told in one.events[-1][1]
+    assert told in shown(one, "a", good)
+    assert shown(one, "a", good) == one.bare.declarations.prunes.signers[good], "as a later life reads it, and this one knows it"
     bad = signed("theirs", "b")
     await one.step()
     assert one.known() == {"a"}
@@ -296,6 +297,34 @@ async def only_ours_are_put_in_force(one: Following, origin: Origin, signed: Cal
     await one.step()
     assert one.known() == {"a"}
     assert plain in one.events[-1][1]
+    second = signed("ours", "d")
+    await one.step()
+    assert one.known() == {"a", "b", "c", "d"}
+    assert all(told in shown(one, name, second) for name in "abcd")
+    assert set(signers(one.rows.values())) == {good, second}, "of what is kept from an earlier commit it is known, too"
+    await an_unverified_one_is_verified_when_keys_are_named(one, second, told)
+
+
+def shown(one: Following, name: str, commit: str) -> str:
+    """What `status.source` of an object says of the signature; it names this commit. The rows are as the store has them."""
+    one.rows.update(one.bare.declarations.prunes.repositories)
+    status = document(one.bare.known()[name], signers(one.rows.values()))["status"]
+    assert isinstance(status, dict)
+    source = as_strings(status["source"])
+    assert source["commit"] == commit
+    return source.get("signature", "")
+
+
+async def an_unverified_one_is_verified_when_keys_are_named(one: Following, commit: str, told: str) -> None:
+    """Without keys nothing is said of a signature; with keys that are named later it is, once, also of the commit that is in force."""
+    plain = Following(GitSettings(one.settings.address), one.cache / "plain")
+    await plain.step()
+    assert shown(plain, "a", commit) == ""
+    again = Following(one.settings, plain.cache, bare=plain.bare, rows=plain.rows)
+    await again.step()
+    assert told in shown(again, "a", commit)
+    await again.step()
+    assert [(reason, told in message) for reason, message in again.events] == [("CommitApplied", True)]
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="there is no ssh-keygen on this host")
@@ -344,9 +373,9 @@ async def test_only_commits_signed_by_a_named_openpgp_key_are_put_in_force(origi
 
             await only_ours_are_put_in_force(one, origin, signed, 'Good signature from "ours@example.org"')
             keys.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnonsense\n")
-            origin.commit({"d.yaml": profile("d")})
+            origin.commit({"e.yaml": profile("e")})
             await one.step()
-            assert one.known() == {"a"}
+            assert one.known() == {"a", "b", "c", "d"}
             assert "keys can't be read" in one.events[-1][1]
         finally:
             ended("gpgconf", "--homedir", ring, "--kill", "all")

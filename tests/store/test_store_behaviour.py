@@ -33,6 +33,7 @@ async def test_a_new_store_is_empty(store: SqlStore) -> None:
     assert await store.events() == []
     assert await store.session("none") == b""
     assert await store.meta("none") is None
+    assert await store.metas("") == {}
 
 
 async def test_everything_written_is_there_after_a_restart(opened: Open) -> None:
@@ -57,6 +58,7 @@ async def test_everything_written_is_there_after_a_restart(opened: Open) -> None
     assert await again.events() == [replace(event(), seq=1)]
     assert await again.session("s/1") == b"\x00\xff\n"
     assert await again.meta("epoch") == "4"
+    assert (await again.metas("ep"), await again.metas("e%"), await again.metas("epochs")) == ({"epoch": "4"}, {}, {})
 
 
 async def test_objects_are_found_by_kind_namespace_and_name_and_come_sorted(store: SqlStore) -> None:

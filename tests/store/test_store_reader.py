@@ -50,6 +50,7 @@ async def test_a_reader_sees_what_the_store_sees(filled: SqlStore, where: str | 
         assert await reader.session("s/1", offset, limit) == await filled.session("s/1", offset, limit)
     assert await reader.session("s/2") == b""
     assert (await reader.meta("epoch"), await reader.meta("none")) == ("4", None)
+    assert (await reader.metas("ep"), await reader.metas("none")) == ({"epoch": "4"}, {})
     await reader.aclose()
 
 

@@ -38,5 +38,8 @@ class Mirrors:
     async def meta(self, name: str) -> str | None:
         return None
 
+    async def metas(self, beginning: str) -> Mapping[str, str]:
+        return {}
+
     async def aclose(self) -> None:
         return None

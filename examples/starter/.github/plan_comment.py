@@ -19,7 +19,8 @@ PENDING = 2
 
 
 def main(paths: list[str]) -> int:
-    done = subprocess.run(["reconciler", "plan", *paths], capture_output=True, text=True, check=False)
+    # --prune: with what would be deleted, and how
+    done = subprocess.run(["reconciler", "plan", "--prune", *paths], capture_output=True, text=True, check=False)
     text = done.stdout + (f"\n{done.stderr}" if done.stderr.strip() else "")
     try:
         post(comment(text, done.returncode))

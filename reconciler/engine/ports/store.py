@@ -183,6 +183,10 @@ class Store(Protocol):
 
     async def meta(self, name: str) -> str | None: ...
 
+    async def metas(self, beginning: str) -> Mapping[str, str]:
+        """The values whose names begin with this."""
+        ...
+
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         """The last `limit` entries with their numbers, oldest first. `namespace`: only in it, and what concerns the whole fleet."""
         ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
@@ -35,6 +36,7 @@ from reconciler.engine.state.prunes import PruneBook
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
 
+PORTION = 100  # objects that are taken from the store in one step of the loop: a few milliseconds
 FOLLOWED = 100
 """Changes of one object in its cluster that are remembered until the store takes it."""
 WENT_ON = "went-on"
@@ -71,11 +73,23 @@ class ObjectTable:
     def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
         """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason. `meta`: has
         what is remembered of removed tasks, and whether the fleet is halted."""
+        for _ in self._filling(objects, meta):
+            continue
+
+    async def fill_in_portions(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
+        """The same, and whatever else has to be done meanwhile gets its turn."""
+        for _ in self._filling(objects, meta):
+            await asyncio.sleep(0)
+
+    def _filling(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> Iterator[None]:
+        """Yields after each portion."""
         self.tombstones = tombstones.read(meta)
         self.halted, self.went_on_at = meta.get(HALTED, ""), float(meta.get(WENT_ON, "0"))
         self.prunes.fill(meta)
-        for obj in objects:
+        for number, obj in enumerate(objects, 1):
             self._take(obj)
+            if number % PORTION == 0:
+                yield
         self.flawed = told_of(self._items.values(), SourceReason.DECLARATION_INVALID)
         self.prunes.held = told_of(self._items.values(), SourceReason.PRUNE_BLOCKED)
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from reconciler.core.keys import Key, as_map, as_maps, as_strings
 from reconciler.core.notices import PRUNES, REPOSITORY
 from reconciler.core.prune import Blocked, some
+from reconciler.core.signing import signers
 from reconciler.engine.ports import PutMeta
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
 
@@ -41,6 +42,7 @@ Approved = Callable[[], None]
 class PruneBook:
     """`blocked`: by stack, at the last look; `approved`: hashes that are to be carried out once a look finds just that, with
     their stacks. `commits`: that are in force, by the row that says so: what is declared bears one of them. `repositories`: those rows.
+    `signers`: by whom commits are signed.
     `held`: objects that are in force because their deletion is blocked, with why, by the last look. `on_held`: told of
     those of which that changed."""
 
@@ -51,6 +53,7 @@ class PruneBook:
         self.approved: Mapping[str, str] = {}
         self.commits: dict[str, str] = {}
         self.repositories: dict[str, str] = {}
+        self.signers: Mapping[str, str] = {}
         self._listeners: list[Approved] = []
 
     def subscribe(self, listener: Approved) -> Unsubscribe:
@@ -74,6 +77,7 @@ class PruneBook:
     def note(self, name: str, value: str) -> None:
         """A row that says which commit of a repository is in force, and what is wrong with it."""
         self.repositories[name] = value
+        self.signers = signers(self.repositories.values())
         try:
             self.commits[name] = str(as_map(json.loads(value or "{}")).get("commit") or "")
         except ValueError:

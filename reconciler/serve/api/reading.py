@@ -65,9 +65,9 @@ async def objects(request: Request) -> Response:
 
     found = [obj for obj in here.objects(of.name, namespace) if fits(obj)]
     items: list[Json] = []
-    size = 0
+    size, signers = 0, here.engine.declarations.prunes.signers
     for obj in found[:limit]:
-        doc = document(obj)
+        doc = document(obj, signers)
         size += len(orjson.dumps(doc, option=orjson.OPT_NON_STR_KEYS))
         if items and size > PAGE_BYTES:
             break
@@ -81,7 +81,8 @@ async def objects(request: Request) -> Response:
 
 async def one(request: Request) -> Response:
     """One object."""
-    return answer(request, document(surface(request).object(key(request))))
+    here = surface(request)
+    return answer(request, document(here.object(key(request)), here.engine.declarations.prunes.signers))
 
 
 async def rows(request: Request) -> Response:

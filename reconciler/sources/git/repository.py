@@ -10,7 +10,7 @@ import os
 import posixpath
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -72,6 +72,16 @@ class Repository:
         await self._tidy()
         return found
 
+    async def answers(self) -> str:
+        """Ask only, and fetch nothing: the whole name of what is followed. Raises as `head` does; whether a commit is there is not asked,
+        since servers tell that of no commit but those that refs name."""
+        await self._prepare()
+        username = self.settings.credential.username if self.settings.credential is not None else ""
+        if not self.address.pinned:
+            return await self._ref(self._secret(), username)
+        await self._told(self._secret(), username, ())
+        return f"commit {self.address.ref}, if it was pushed"
+
     async def has(self, commit: str) -> bool:
         """Whether the cache has this commit, with everything in it."""
         try:
@@ -131,13 +141,17 @@ class Repository:
         """The whole name of the ref; of a branch and a tag with one name the branch. Raises `NotFound`."""
         ref = self.address.ref
         names = ["HEAD"] if not ref else [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
-        asked = ("ls-remote", "--quiet", "--", self.address.url, *names)
-        told = await self._git.run(*asked, address=self.address, secret=secret, username=username)
-        there = {line.partition("\t")[2] for line in told.decode("utf-8", "replace").splitlines()}
+        there = await self._told(secret, username, names)
         found = next((name for name in names if name in there), None)
         if found is None:
             raise NotFound(f"the repository has no {ref or 'head'}", self.address.name, "push it again, or name another ref")
         return found
+
+    async def _told(self, secret: str, username: str, names: Sequence[str]) -> set[str]:
+        """Which refs of these names there are; of all where none is named."""
+        asked = ("ls-remote", "--quiet", "--", self.address.url, *names)
+        told = await self._git.run(*asked, address=self.address, secret=secret, username=username)
+        return {line.partition("\t")[2] for line in told.decode("utf-8", "replace").splitlines()}
 
     def _secret(self) -> str:
         credential = self.settings.credential

@@ -14,6 +14,7 @@ from reconciler.api.sourcereasons import SourceReason
 from reconciler.core.attention import attention_of_repository
 from reconciler.core.keys import Json, JsonValue, Key, as_map
 from reconciler.core.notices import REPOSITORY
+from reconciler.core.signing import signers, with_signer
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import PutMeta
 from reconciler.engine.state.changes import Note
@@ -166,7 +167,8 @@ class Followed:
 
     def entering(self) -> Enters | None:
         """The commit that comes in force with what is fed, None when it is in force already."""
-        return Enters(self.key, self.repository, self.good) if self.good is not None and self.good.id != self._noted else None
+        entering = self.good is not None and self.good.id != self._noted
+        return Enters(self.key, self.repository, self.good, self._row) if self.good is not None and entering else None
 
     def unfit(self, objections: Sequence[Objection]) -> None:
         """What was fed did not come in force: something is refused by now. What was in force before is fed again."""
@@ -179,8 +181,10 @@ class Followed:
         self._standing = self.good
         if self.good is not None and self.good.id != self._noted:
             self._noted = self.good.id
-            self._row = Enters(self.key, self.repository, self.good).row
+            self._row = Enters(self.key, self.repository, self.good, self._row).row
             await self.repository.keep(self.good.id)
+        elif self.good is not None and self.good.signer and self.good.id not in signers([json.dumps(self._row)]):
+            await self._tell_signed(self.good)  # no keys were named when it came in force
         if self.refused is not None:
             kept = f"commit {self.good.id} stays in force" if self.good else "none is in force"
             first, more = self.refused.findings[0], len(self.refused.findings) - 1
@@ -190,6 +194,13 @@ class Followed:
                 await self._tell_of(SourceReason.COMMIT_REFUSED, message)
         elif not self.trouble and self._row.get("trouble"):
             await self._tell_of(SourceReason.REPOSITORY_GOOD, f"nothing is wrong with {self.repository.address.name} any more")
+
+    async def _tell_signed(self, commit: Commit) -> None:
+        row: Json = {**self._row, "signer": commit.signer, **with_signer(self._row, commit.id, commit.signer)}
+        message = f"commit {commit.id} of {self.repository.address.name} is in force, {commit.signer}"
+        remember = PutMeta(f"{REPOSITORY}{self.repository.id}", json.dumps(row))
+        await self._declarations.put_in_force((), [Note(self.key, SourceReason.COMMIT_APPLIED, message, remember=remember)])
+        self._row = row
 
 
 async def forget_others(followed: Sequence[Followed], declarations: DeclarationPort) -> None:
@@ -207,11 +218,12 @@ async def forget_others(followed: Sequence[Followed], declarations: DeclarationP
 
 @dataclass(frozen=True, slots=True)
 class Enters:
-    """A commit that comes in force. `key`: what events about its repository are about."""
+    """A commit that comes in force. `key`: what events about its repository are about; `known`: what was remembered of that before."""
 
     key: Key
     repository: Repository
     read: Commit
+    known: Mapping[str, JsonValue]
 
     @property
     def commit(self) -> str:
@@ -228,7 +240,8 @@ class Enters:
     @property
     def row(self) -> dict[str, JsonValue]:
         """What is remembered of the repository: nothing is wrong with it."""
-        return {"url": self.repository.address.name, "commit": self.commit, "signer": self.read.signer}
+        signed = with_signer(self.known, self.commit, self.read.signer)
+        return {"url": self.repository.address.name, "commit": self.commit, "signer": self.read.signer, **signed}
 
 
 def feed(look: Look, repository: Repository, commit: Commit) -> None:
