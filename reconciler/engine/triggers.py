@@ -60,12 +60,13 @@ class Triggers:
         is no reason to reconcile it again: the worker goes on until it is steady."""
         if before is None or after is None or not same_declaration(before, after):
             self._declared(key, before, after)
-        elif before.record is after.record or before.record == after.record:
+        else:
             if before.status != after.status:
                 for kind in self._kinds.values():
                     for told in kind.told(key, before, after):
                         self._queue.add(told)
-            return
+            if before.record is after.record or before.record == after.record:
+                return
         for kind in self._kinds.values():
             for affected in kind.affected(key, before, after):
                 self._queue.add(affected)

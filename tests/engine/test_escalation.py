@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.keys import Key
+from reconciler.errors import Unreachable
 from tests.engine.stage import LT, Stage, declared, pass_time, tell
 from tests.world import Machine, World
 
@@ -287,6 +289,30 @@ def test_what_was_done_stays_done_after_its_time_to_live(tmp_path: Path) -> None
         assert run.condition(task, "Ready") == "True"
         await pass_time(600)
         assert run.task_record(task).phase == "Succeeded"
+        assert len(run.prompts("one")) == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-20")
+def test_what_was_done_stays_done_when_the_answer_to_its_removal_is_lost(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        lost: list[bool] = []
+
+        async def losing_the_removal(write: Callable[[], Awaitable[object]]) -> object:
+            told = await write()
+            if not lost and run.prompts("one") and not await run.engine.store.objects("Task", "default", "one"):
+                lost.append(True)
+                raise Unreachable("connection lost")
+            return told
+
+        run.weather.rules["store.write"] = losing_the_removal
+        task = await run.task("one", ttlSecondsAfterFinished=0)
+        await run.gone(task)
+        assert lost
+        await run.task("one", ttlSecondsAfterFinished=0)
+        await run.says(task, "Ready", "AlreadyDone")
         assert len(run.prompts("one")) == 1
 
     tell(tmp_path, story)

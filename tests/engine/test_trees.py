@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,20 @@ def test_machines_come_roots_first_and_go_leaves_first(tmp_path: Path) -> None:
         await s.delete(TREE)
         await s.gone(TREE)
         assert [told.message.split()[1] for told in s.controller.told if told.reason == "VMGone"] == [ids[2], ids[1], ids[0]]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("boots", [0.5, 4.0])
+def test_what_stands_below_begins_soon_after_its_parent_has_booted(tmp_path: Path, boots: float) -> None:
+    """In virtual time: it waits for no look at everything, nor for a list that is due anyway."""
+
+    async def story(s: Stage) -> None:
+        s.world.boot_seconds = boots
+        await tree(s, infra("root"), infra("middle", "root"), agent("leaf", "middle"))
+        await stands(s)
+        born = [s.world.machines[vm_of(s, name)].created_at for name in ("root", "middle", "leaf")]
+        assert max(later - earlier for earlier, later in pairwise(born)) < boots * 1.5 + 2.0
 
     tell(tmp_path, story)
 

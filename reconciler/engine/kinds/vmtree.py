@@ -29,6 +29,7 @@ from reconciler.engine.state.objects import AnyItem, LieutenantItem
 from reconciler.engine.state.slots import same_vms
 from reconciler.errors import InvalidSpec
 
+NAME = vm_tree("", "").kind
 CONFIRMED = f"{PREFIX}delete-confirmed"
 AGE = 60.0
 """Seconds to which the age of what never worked counts: replicas that were made together are of one age wherever they were declared."""
@@ -154,12 +155,15 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         if tree is not None:
             yield tree
             if after is None:
-                yield from self.t.gatherer.slots.trees.around(key)
+                yield from self.t.gatherer.slots.trees.around(key, tree)
         trees = self.t.gatherer.slots.trees
+        if key.kind == NAME and before is not None and after is not None and before.spec != after.spec:
+            yield from trees.next_in_line(ROOM, key)  # its limits may be others
+            yield from trees.next_in_line(WORK, key)
         if before is not None and (after is None or not same_vms(before.record, after.record)):
-            yield from trees.next_in_line(ROOM, key)
+            yield from trees.next_in_line(ROOM, tree)
         if before is not None and "phase" in before.record and (after is None or before.record.get("phase") != after.record.get("phase")):
-            yield from trees.next_in_line(WORK, self._table.kinds.reconcile_key(key, before.spec))
+            yield from trees.next_in_line(WORK, trees.tree_of(self._table.kinds.reconcile_key(key, before.spec)))
 
     def told(self, key: Key, before: StoredObject, after: StoredObject) -> Iterable[Key]:
         """The tree of an object, and its neighbours when its machine is another one or in another state: their turn may have come."""
@@ -167,8 +171,8 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         if tree is not None:
             yield tree
         if tree is not None and any(before.status.get(part) != after.status.get(part) for part in ("vm", "machine")):
-            yield from self.t.gatherer.slots.trees.around(key)
-            yield from self.t.gatherer.slots.trees.next_in_line(ROOM, key)
+            yield from self.t.gatherer.slots.trees.around(key, tree)
+            yield from self.t.gatherer.slots.trees.next_in_line(ROOM, tree)
 
     def _tree_of(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Key | None:
         obj = after or before

@@ -22,6 +22,10 @@ KeepSightings = Callable[[Sequence[str], float], Awaitable[None]]
 DATES = 3
 """Lists whose Date headers are remembered."""
 
+BOOTING_AGE = 1.0
+"""Seconds that a list may be old, at least, for a machine that boots: half of the time since it was made, so that whoever waits for it
+waits half as long again at most, and few lists are asked for."""
+
 
 @dataclass(slots=True)
 class Sighting:
@@ -195,9 +199,12 @@ class Fleet:
         told = self._told.get(vm_id)
         if told is not None and not claimed(told[1]) and self._clock.now() < told[0] + self.settle:
             return told[1]
-        since = max(self._changed.get(vm_id, 0.0), self._clock.now() - max_age)
+        now, changed = self._clock.now(), self._changed.get(vm_id, 0.0)
+        known = self.current(vm_id)
+        if known is not None and known.state is VmState.BOOTING:
+            max_age = min(max_age, max(BOOTING_AGE, (now - changed) / 2))
         try:
-            fresh = await self.list_since(since)
+            fresh = await self.list_since(max(changed, now - max_age))
         except ReconcilerError as error:
             return unread(error)
         vm = self._listed(vm_id, fresh)

@@ -78,7 +78,10 @@ class Trees:
         item = self._table.get(key)
         if item is not None and not item.obj.labels and "/" not in key.name and not isinstance(item.spec, VMTreeSpec):
             return None  # it says of no tree that it is of it
-        tree = self._table.get(self.tree_of(key) or key)
+        return self._member(key, self.tree_of(key) or key)
+
+    def _member(self, key: Key, of: Key) -> Membership | None:
+        tree = self._table.get(of)
         if tree is None or not isinstance(tree.spec, VMTreeSpec) or not isinstance(tree.record, TreeRecord):
             return None
         known = self._of(tree, tree.record)
@@ -109,9 +112,9 @@ class Trees:
             line.pop(key, None)
         self.foreseen.pop(key, None)
 
-    def around(self, key: Key) -> Iterator[Key]:
-        """The objects whose turn may come when this one changed."""
-        member = self.membership(key)
+    def around(self, key: Key, tree: Key) -> Iterator[Key]:
+        """The objects of a tree whose turn may come when this one of it changed, or went."""
+        member = self._member(key, tree)
         if member is None:
             return
         for name in next_to_move(member.known.family, member.place, lambda name: self._neighbour(member, name)):
@@ -239,10 +242,11 @@ class Trees:
                 line.pop(key, None)
         return held
 
-    def next_in_line(self, what: str, key: Key) -> Iterator[Key]:
-        """Those whose turn it is when there is more room since this object changed: the first few of its tree, and of the fleet."""
-        for tree in (self.tree_of(key), None):
-            line = tuple(self._waiting.get((what, tree), ()))
+    def next_in_line(self, what: str, tree: Key | None) -> Iterator[Key]:
+        """Those whose turn it is when there is more room since an object of this tree (None: of none) changed or went: the first few of
+        the tree, and of the fleet."""
+        for of in (tree, None) if tree is not None else (None,):
+            line = tuple(self._waiting.get((what, of), ()))
             yield from islice((at for at in line if self._waits(what, at)), AT_ONCE)
 
     def _waits(self, what: str, key: Key) -> bool:

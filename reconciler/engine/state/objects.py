@@ -239,8 +239,11 @@ class ObjectTable:
 
     async def expire_task(self, key: Key, stone: Tombstone, *more: Write) -> None:
         """Remove a task for good and remember what it came to, in one transaction."""
-        await self.drop(key, stone.write(key), *more)
-        self.tombstones[key] = stone
+        try:
+            await self.drop(key, stone.write(key), *more)
+        finally:
+            if key not in self._items:  # also when the answer to that was lost: it is gone in the store, and remembered there
+                self.tombstones[key] = stone
 
     async def purge_task(self, key: Key, *more: Write) -> None:
         """Remove a task for good, with all that is remembered of it: a user deleted it."""
