@@ -230,7 +230,8 @@ def halt(config: Config) -> None:
     """Stop the fleet from creating machines and delivering work.
 
     It holds at once, for every lieutenant and tree, and over restarts of the controller. What runs is not cut off: turns go on, and
-    nothing is suspended or deleted for it; a cancel, limits and budgets hold as ever. `reconciler resume --halted` takes it back."""
+    nothing is suspended or deleted for it; a cancel, limits and budgets hold as ever. No snapshot is taken because its time has come;
+    one that a person asks for, or that comes before a deletion, is. `reconciler resume --halted` takes it back."""
     since = asyncio.run(submit(config, [{"op": "halt", "on": True}]))[0]
     out(f"the fleet is halted since {since}; `reconciler resume --halted` lets it go on")
 

@@ -132,7 +132,7 @@ def condition(status: Json, kind: str) -> Json:
     """One condition of a status, {} when it has none of that type (any case)."""
     conditions = status.get("conditions")
     for one in conditions if isinstance(conditions, list) else ():
-        if isinstance(one, dict) and str(one.get("type", "")).lower() == kind.lower():
+        if isinstance(one, dict) and ((name := one.get("type")) == kind or str(name).lower() == kind.lower()):
             return one
     return {}
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
-from reconciler.api.status.lieutenant import BootStatus, LieutenantStatus
 from reconciler.api.stock import stock_profiles
 from reconciler.api.vmtree import Node, Origin, VMTreeSpec
-from reconciler.core.keys import Json, short
+from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, short
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.records import FINISHED
 from reconciler.core.snapshot.rendered import Unresolved
@@ -20,7 +19,7 @@ from reconciler.core.tree.owned import NODE, TREE
 from reconciler.core.tree.places import below as nodes_below
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec, UsageError
-from reconciler.views.documents import condition, ready_reason, text_at
+from reconciler.views.documents import condition, ready_reason
 from reconciler.views.nodes import tree_spec
 
 
@@ -42,11 +41,19 @@ class Forest:
             self._by_kind.setdefault(obj.key.kind, []).append(obj)
         self._tasks: dict[str, list[StoredObject]] = {}
         for task in sorted(self._of("Task"), key=lambda task: (task.created_at, task.key)):
-            self._tasks.setdefault(text_at(task.spec, ".lieutenantRef.name"), []).append(task)
+            self._tasks.setdefault(_at(task.spec, "lieutenantRef", "name"), []).append(task)
         self._profiles = {obj.key.name: obj for obj in self._of("BootProfile")}
+        self._specs: dict[Key, VMTreeSpec | None] = {}
+        self._shapes: dict[str, tuple[str, ...]] = {}
         self._placed: dict[tuple[str, str, str], list[StoredObject]] = {}
         for obj in (*self._of("Lieutenant"), *self._of("Machine")):
             self._placed.setdefault((obj.key.kind, obj.labels.get(TREE, ""), obj.labels.get(NODE, "")), []).append(obj)
+
+    def _spec(self, tree: StoredObject) -> VMTreeSpec | None:
+        """What is declared of a tree, read once."""
+        if tree.key not in self._specs:
+            self._specs[tree.key] = tree_spec(tree)
+        return self._specs[tree.key]
 
     def _of(self, kind: str) -> list[StoredObject]:
         return self._by_kind.get(kind, [])
@@ -74,7 +81,7 @@ class Forest:
     def members(self, tree: StoredObject, node: str = "", above: bool = False) -> list[StoredObject]:
         """The tree, its lieutenants and their tasks; `node`: of this node and those below it; `above`: also of those above it. Raises
         `UsageError` when there is none."""
-        spec = tree_spec(tree)
+        spec = self._spec(tree)
         wanted = {node, *nodes_below(_parents(spec), node)} if spec and node else None
         if spec and wanted and above:
             wanted.update(_line(spec, node))
@@ -88,7 +95,7 @@ class Forest:
     def tree(self, tree: StoredObject, node: str = "", above: bool = False) -> Branch:
         """One hierarchy, from its roots or from this node on; `above`: with the nodes above that one, and nothing else of theirs. Raises
         `UsageError` when there is none of that name."""
-        spec = tree_spec(tree)
+        spec = self._spec(tree)
         if spec is None:
             return Branch(short(tree.key), (*_state(tree), "its spec is not valid"))
         if node:
@@ -136,22 +143,27 @@ class Forest:
 
     def lieutenant(self, obj: StoredObject) -> Branch:
         """An agent, its machine and its work: tasks that are not over by name, the others counted."""
-        profile = text_at(obj.spec, ".profileRef.name")
+        profile = _at(obj.spec, "profileRef", "name")
         below = [*self._machine(obj), *_work(self._tasks.get(obj.key.name, []))]
-        mode = text_at(obj.spec, ".mode") or str(LieutenantSpec.model_fields["mode"].default)
+        mode = _at(obj.spec, "mode") or str(LieutenantSpec.model_fields["mode"].default)
         return Branch(short(obj.key), (*_state(obj), mode, *_why(obj), f"profile {profile}"), tuple(below))
 
     def _machine(self, obj: StoredObject) -> Iterator[Branch]:
-        if text_at(obj.status, ".local.state") == "Home":
+        if _at(obj.status, "local", "state") == "Home":
             yield Branch("on the controller's host", ())
-        vm = text_at(obj.status, ".vm.id")
+        vm = _at(obj.status, "vm", "id")
         if vm:
-            yield Branch(f"vm/{vm}", (text_at(obj.status, ".vm.state") or "unknown", *_verified(obj.status)))
-        elif not text_at(obj.status, ".local.state"):
-            yield Branch("no machine", tuple(self._made_of(text_at(obj.spec, ".profileRef.name")))[1:])
+            yield Branch(f"vm/{vm}", (_at(obj.status, "vm", "state") or "unknown", *_verified(obj.status)))
+        elif not _at(obj.status, "local", "state"):
+            yield Branch("no machine", self._made_of(_at(obj.spec, "profileRef", "name"))[1:])
 
-    def _made_of(self, name: str) -> Iterator[str]:
+    def _made_of(self, name: str) -> tuple[str, ...]:
         """The profile, and which organs and capabilities it and what it extends declare."""
+        if name not in self._shapes:
+            self._shapes[name] = tuple(self._shape(name))
+        return self._shapes[name]
+
+    def _shape(self, name: str) -> Iterator[str]:
         yield f"profile {name}"
         chain = profile_chain(name, self._profile)
         if isinstance(chain, Unresolved):
@@ -194,15 +206,22 @@ def _must_have(tree: StoredObject, spec: VMTreeSpec | None, node: str) -> None:
         raise UsageError(f"{short(tree.key)} has no node {node!r}", f"--node {node}", f"use one of {', '.join(known)}")
 
 
+def _at(doc: JsonValue, *names: str) -> str:
+    """The text under these names, '' where there is none. A tree asks for many, and each asks for the path of a field only."""
+    for name in names:
+        doc = doc.get(name) if isinstance(doc, dict) else None
+    return doc if isinstance(doc, str) else ""
+
+
 def _state(obj: StoredObject) -> tuple[str, ...]:
     """The phase and whether what is declared is reached; as `get` has it."""
     ready = condition(obj.status, "Ready")
     if not ready:
         return ("not looked at yet",)
     if obj.status.get("observedGeneration") != obj.generation:
-        return (text_at(obj.status, ".phase"), "changed since it was looked at")
+        return (_at(obj.status, "phase"), "changed since it was looked at")
     state = "Ready" if ready.get("status") == "True" else f"not Ready: {ready.get('reason', '')}"
-    return tuple(part for part in (text_at(obj.status, ".phase"), state) if part)
+    return tuple(part for part in (_at(obj.status, "phase"), state) if part)
 
 
 def _why(obj: StoredObject) -> tuple[str, ...]:
@@ -213,16 +232,16 @@ def _why(obj: StoredObject) -> tuple[str, ...]:
 
 def _verified(status: Json) -> Iterator[str]:
     """Organs and capabilities as the machine itself was found to have them."""
-    boot = LieutenantStatus.load(status).boot or BootStatus()
-    for title, found in (("organs", boot.organs), ("capabilities", boot.capabilities)):
-        if found:
-            yield f"{title} " + ", ".join(f"{one.name} ({one.state})" for one in found)
+    boot = as_map(status.get("boot"))
+    for title in ("organs", "capabilities"):
+        if found := as_maps(boot.get(title)):
+            yield f"{title} " + ", ".join(f"{one.get('name', '')} ({one.get('state', '')})" for one in found)
 
 
 def _work(tasks: Sequence[StoredObject]) -> Iterator[Branch]:
     over: Counter[str] = Counter()
     for task in tasks:
-        phase = text_at(task.status, ".phase") or "Pending"
+        phase = _at(task.status, "phase") or "Pending"
         if phase in FINISHED:
             over[phase] += 1
         else:

@@ -257,6 +257,10 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         MarkForDeletion(VM, f"3 of 3; onNoRoom InPlace deletes VM {VM} with its workspace /root/workspace, then makes another", "Outdated"),
     ),
     "not while the fleet is halted": (making(replace(NONE_YET, no_room=Held(TreeReason.HALTED, "halted")), in_place=True), STEADY),
+    "nor then because the platform had refused one": (
+        making(replace(NONE_YET, record=TRIED, no_room=Held(TreeReason.HALTED, "halted")), no_room="full", in_place=True),
+        STEADY,
+    ),
     "without room by a limit it works on": (making(replace(NONE_YET, no_room=Held(TreeReason.CAPACITY, "3 of 3"))), STEADY),
     "not before it was tried": (making(replace(NONE_YET, blocked="full"), no_room="full", in_place=True), STEADY),
     "nor while it works": (making(replace(NONE_YET, record=TRIED, blocked="full"), no_room="full", in_place=True, agent=BUSY), STEADY),

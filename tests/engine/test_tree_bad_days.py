@@ -10,9 +10,9 @@ from reconciler.api.annotations import PREFIX
 from reconciler.core.keys import Key, machine_of_node
 from reconciler.core.slot.claims import FLEET, NAME
 from reconciler.core.snapshot.vm import VmState
-from reconciler.errors import Indeterminate
+from reconciler.errors import Indeterminate, Unreachable
 from reconciler.serve.commands import without_node
-from tests.engine.stage import Stage, losing, pass_time, tell
+from tests.engine.stage import Stage, failing, losing, pass_time, tell
 from tests.engine.stage import declared as document
 from tests.engine.test_profiles import PROFILE
 from tests.engine.test_tree_machines import the
@@ -246,5 +246,30 @@ def test_a_lieutenant_of_a_tree_that_goes_all_the_same_is_declared_again(tmp_pat
         assert item.obj.source == "vmtree/prod"
         assert ids(s) == {vm_of(s, "root"), vm_of(s, "a")}
         assert s.world.created == 3
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+@pytest.mark.guarantee("G-06")
+def test_deletions_that_keep_failing_are_counted_told_and_hold_back_what_is_to_be_made(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        names = [f"n-{number}" for number in range(4)]
+        await tree(s, *(infra(name) for name in names))
+        await stands(s)
+        s.weather.rules["vers.delete_vm"] = failing(lambda: Unreachable("500 could not delete"))
+        await s.delete(TREE)
+        await s.until(lambda: s.engine.fleet_state().failing_deletes == 4, "each is counted")
+        assert {"could not delete" in s.message(machine_of_node(TREE, name), "Ready") for name in names} == {True}
+        waiting = await s.lieutenant("late")
+        await s.says(waiting, "Ready", "PlatformBlocked")
+        assert "4 deletions keep failing" in s.message(waiting, "Ready")
+        await pass_time(600)
+        assert s.world.created == 4
+        del s.weather.rules["vers.delete_vm"]
+        await s.gone(TREE)
+        late = await s.ready(waiting)
+        assert s.engine.fleet_state().failing_deletes == 0
+        assert s.world.alive() == [late]
 
     tell(tmp_path, story)

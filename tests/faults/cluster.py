@@ -155,6 +155,14 @@ class ClusterRun(Run):
         obj = self.shown(key)
         return str(obj.get("status", {}).get("phase", "")) if obj is not None else "(gone)"
 
+    def status_of_now(self, key: Key) -> Json | None:
+        """As the cluster has it."""
+        obj = self.shown(key)
+        status = obj.get("status") if obj is not None else None
+        if obj is None or not isinstance(status, dict) or status.get("observedGeneration") != obj["metadata"]["generation"]:
+            return None
+        return status
+
     def condition(self, key: Key, kind: str) -> str:
         conditions = ((self.shown(key) or {}).get("status") or {}).get("conditions", [])
         return next((str(c["status"]) for c in conditions if c["type"] == kind), "")

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from reconciler.core.keys import Key
+from reconciler.core.keys import Json, Key
 from reconciler.core.profile.directories import AGENT_DIR
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
@@ -331,6 +331,13 @@ class Run:
     def phase(self, key: Key) -> str:
         item = self.engine.table.get(key)
         return str(item.obj.status.get("phase", "")) if item is not None else "(gone)"
+
+    def status_of_now(self, key: Key) -> Json | None:
+        """What an object's status says, when it is of what is declared now."""
+        item = self.engine.table.get(key)
+        if item is None or item.obj.status.get("observedGeneration") != item.obj.generation:
+            return None
+        return item.obj.status
 
     def condition(self, key: Key, kind: str) -> str:
         item = self.engine.table.get(key)

@@ -10,12 +10,13 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.effort import one_in, sample, share
+from tests.faults import smalltree
 from tests.faults.cluster import play_in_cluster
 from tests.faults.harness import FAULTS, Fault, faults_of
 from tests.faults.play import FEW, PARTS, Scenario, dealt
 from tests.faults.scenarios import one_lieutenant, reconfigured
 
-SCENARIOS = {scenario.name: scenario for scenario in (one_lieutenant.SCENARIO, reconfigured.SCENARIO)}
+SCENARIOS = {scenario.name: scenario for scenario in (one_lieutenant.SCENARIO, reconfigured.SCENARIO, smalltree.SCENARIO)}
 DEADLY = ("crash-before", "crash-after", "late")
 """The faults after which another operator begins, with an empty store where that is lost."""
 LEAST = {True: 600, False: 350}
@@ -41,7 +42,7 @@ def points_of(name: str, keep: bool) -> list[tuple[int, str]]:
 def play(scenario: Scenario, path: Path, fault: Fault, keep: bool, latency: float = 0.005) -> None:
     run = play_in_cluster(scenario, path, fault, keep, latency)
     assert fault.used, "the fault was never met: the run is not the reference run up to it"
-    assert not [at for at in run.server.objects if at.plural == "lieutenants"], "its finalizer went"
+    assert not [at for at in run.server.objects if at.plural in ("lieutenants", "vmtrees")], "its finalizer went"
 
 
 def strike(name: str, keep: bool, points: list[tuple[int, str]]) -> None:
@@ -79,6 +80,25 @@ def test_crashes_at_what_counts_most_with_a_lost_store(name: str, tmp_path: Path
     number = effects_of("one-lieutenant").index(name) + 1
     for kind in DEADLY:
         play(SCENARIOS["one-lieutenant"], tmp_path / f"{kind}.db", Fault(number, kind), keep=False)
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-09")
+def test_a_lost_store_before_the_machine_of_a_node_is_claimed_makes_no_second_one(tmp_path: Path) -> None:
+    """From its create on until it carries its claim, status in the cluster says that it is there."""
+    effects = effects_of("small-tree")
+    made = effects.index("vers.create_vm") + 1
+    for number in range(made, effects.index("vers.set_labels", made) + 2):
+        play(SCENARIOS["small-tree"], tmp_path / f"{number}.db", Fault(number, "crash-after"), keep=False)
+
+
+@pytest.mark.guarantee("G-05")
+@pytest.mark.guarantee("G-13")
+def test_a_lost_store_while_a_tree_goes_leaves_none_of_its_machines(tmp_path: Path) -> None:
+    effects = effects_of("small-tree")
+    for number in (effects.index("kube.delete") + 1, *(at for at, name in enumerate(effects, 1) if name == "vers.delete_vm")):
+        for kind in ("crash-before", "crash-after"):
+            play(SCENARIOS["small-tree"], tmp_path / f"{number}-{kind}.db", Fault(number, kind), keep=False)
 
 
 @pytest.mark.guarantee("G-02")

@@ -12,9 +12,10 @@ from reconciler.core.lieutenant.preparation import PREPARED
 from reconciler.core.slot.claims import NAME
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.state.declared import Declared
+from tests.faults.boundedworld import BoundedWorld
 from tests.faults.harness import Run
 from tests.faults.play import declared
-from tests.world import ACCOUNT, Machine, World
+from tests.world import ACCOUNT, Machine
 
 TREE = Key("VMTree", "default", "prod")
 LATENCY = 0.015
@@ -32,13 +33,13 @@ class Entered(Machine):
         super().__setattr__(name, value)
 
 
-class TreeWorld(World):
+class TreeWorld(BoundedWorld):
     """`above`: of each place those of the node above it, as the story declares them now; `most`, `most_booting`: what its limits are;
     `since`: when each machine woke, fell asleep or went. What a call does had to be right when it was sent."""
 
     def __init__(self, above: Mapping[str, tuple[str, ...]], most: int, most_booting: int, boot_seconds: float = 2.0) -> None:
-        super().__init__()
-        self.above, self.most, self.most_booting, self.boot_seconds = above, most, most_booting, boot_seconds
+        super().__init__(most, most_booting)
+        self.above, self.boot_seconds = above, boot_seconds
         self.places: dict[str, str] = {}
         self.since: dict[str, float] = {}
 
@@ -50,13 +51,7 @@ class TreeWorld(World):
         if not place:
             self.violations.append(f"VM {made.vm_id} carries no place of the tree: {dict(labels)}")
         self.places[made.vm_id] = place
-        there = self.alive()
-        booting = [m for m in there if m.state is VmState.BOOTING and self.now() < m.running_at]
-        if len(there) > self.most:
-            self.violations.append(f"{place} is VM number {len(there)} of at most {self.most}")
-        if len(booting) > self.most_booting:
-            self.violations.append(f"{place} is made while {len(booting) - 1} boot; at most {self.most_booting} may")
-        if sum(self.places[m.vm_id] == place for m in there) > 1:
+        if sum(self.places[m.vm_id] == place for m in self.alive()) > 1:
             self.violations.append(f"{place} has two VMs")
         self._comes_up(place)
         made.__class__ = Entered
@@ -123,13 +118,11 @@ def tree(*nodes: dict[str, object], **spec: object) -> Declared:
 
 
 async def stands(run: Run, *places: str) -> None:
-    """Until the tree is as declared last, with these places."""
+    """Until the tree says that it is as declared last, with these places."""
 
     def so() -> bool:
-        item = run.engine.table.get(TREE)
-        if item is None or item.obj.status.get("observedGeneration") != item.obj.generation:
-            return False
-        nodes = item.obj.status.get("nodes")
+        status = run.status_of_now(TREE)
+        nodes = status.get("nodes") if status is not None else None
         names = {one["name"] for one in nodes if isinstance(one, dict)} if isinstance(nodes, list) else set()
         return run.condition(TREE, "Ready") == "True" and names == set(places)
 

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from reconciler.core.keys import Key
 from reconciler.engine.ports import Event
+from reconciler.engine.ports.store import HALTED
 from reconciler.serve.api import openapi, reading
 from reconciler.serve.api.asking import BODY
 from reconciler.serve.http import Listening, api_routes
@@ -131,6 +132,23 @@ async def test_capacity_usage_and_plan(served: Served) -> None:
     assert (await told(served, "/usage", "Usage", namespace="other"))["total"]["answers"] == 0
     await asyncio.gather(*(told(served, "/plan", "Plan") for _ in range(5)))
     assert served.foreseen == 1, "however many ask, it is made once"
+
+
+async def test_that_the_fleet_is_halted_is_told_by_api_and_page_until_it_goes_on(served: Served) -> None:
+    http = served.http
+
+    async def shown() -> tuple[str, list[bool]]:
+        pages = [(await http.get(path)).text for path in ("/", "/capacity")]
+        halted = (await told(served, "/capacity", "Capacity"))["halted"]
+        stands = [bool(halted) and f"since {halted}" in page for page in pages]
+        return halted, stands
+
+    assert await shown() == ("", [False, False])
+    since = await served.engine.declarations.halt(True)
+    assert await shown() == (since, [True, True])
+    assert await served.engine.store.meta(HALTED) == since, "and is kept"
+    await served.engine.declarations.halt(False)
+    assert await shown() == ("", [False, False])
 
 
 async def test_a_conversation_from_its_end_and_before(served: Served) -> None:

@@ -11,7 +11,7 @@ import pytest
 from reconciler.api.reasons import Reason
 from reconciler.api.status.vmtree import NODES
 from reconciler.cli import kube
-from reconciler.core.keys import Json, as_map, vm_tree
+from reconciler.core.keys import Json, SlotOwner, as_map, vm_tree
 from reconciler.engine.effects import Effects
 from reconciler.errors import NotFound, Refused
 from reconciler.sources.kube import owned, raw
@@ -22,6 +22,15 @@ from tests.kube.double import ApiServer, Double
 
 TREE = vm_tree("team", "prod")
 ROOT: Json = {"name": "root", "category": "Infra", "profileRef": {"name": "lightweight"}}
+
+
+def nowhere(slot: SlotOwner) -> str:
+    """No machine is in it."""
+    return ""
+
+
+def nothing(slot: SlotOwner) -> None:
+    """No create is under way for it."""
 
 
 async def declared(api: Double, nodes: list[Json], status: Json) -> Json:
@@ -59,12 +68,22 @@ def test_a_create_is_in_the_status_of_a_tree_with_more_nodes_than_are_told_of() 
     intent = SimpleNamespace(token="t", attempt=1, sent_at=1.0, server_time=None, payload={})
     sending = {owned.slot_of(TREE, "u", "late"): cast(Any, intent)}
     nodes: list[Json] = [{"name": f"n-{number}"} for number in range(NODES)]
-    told = [as_map(node) for node in of_nodes(TREE, "u", nodes, sending.get, sending)]
+    told = [as_map(node) for node in of_nodes(TREE, "u", nodes, sending.get, sending, nowhere)]
     assert len(told) == NODES
     assert [node["name"] for node in told if "create" in node] == ["late"]
     assert [node["name"] for node in told[1:]] == [node["name"] for node in nodes[:-1]], "the others keep their order"
-    fewer = [as_map(node) for node in of_nodes(TREE, "u", nodes[:1], sending.get, sending)]
+    fewer = [as_map(node) for node in of_nodes(TREE, "u", nodes[:1], sending.get, sending, nowhere)]
     assert [node["name"] for node in fewer] == ["n-0", "late"]
+
+
+def test_a_machine_is_named_from_the_moment_on_at_which_its_create_is_told_no_more() -> None:
+    """Nothing on the platform says yet whose it is, and the status of the tree is older."""
+    nodes: list[Json] = [{"name": "root", "phase": "Provisioning"}]
+    slot, intent = owned.slot_of(TREE, "u", "root"), SimpleNamespace(token="t", attempt=1, sent_at=1.0, server_time=None, payload={})
+    (told,) = of_nodes(TREE, "u", nodes, {slot: cast(Any, intent)}.get, [], {slot: "vm-1"}.__getitem__)
+    assert {"create", "vmId"} & as_map(told).keys() == {"create"}
+    (told,) = of_nodes(TREE, "u", nodes, nothing, [], {slot: "vm-1"}.__getitem__)
+    assert told == {**nodes[0], "vmId": "vm-1"}
 
 
 async def test_a_tree_that_does_not_validate_is_deleted_by_command() -> None:

@@ -67,7 +67,9 @@ def had_no_room(v: PreparePart, other: NextMachine) -> bool:
     """A create of its own was refused for want of room, or a limit leaves none, and nothing of it is on its way."""
     slot = other.slot
     refused = bool(slot.record.tried_with) and bool(v.no_room)
-    limited = slot.no_room is not None and slot.no_room.reason is not TreeReason.HALTED
+    if slot.no_room is not None and slot.no_room.reason is TreeReason.HALTED:
+        return False  # nothing would be made in its place
+    limited = slot.no_room is not None
     return v.in_place and (refused or limited) and not slot.record.vm_id and slot.intent is None and not v.replace_blocked
 
 

@@ -223,8 +223,10 @@ def wanted(s: Slot) -> SnapshotCause | None:
 
 def take_the_due_snapshot(s: Slot) -> Decision | None:
     """G-11: taken when its time has come or a person asks, while nothing on the machine would be caught in the middle; never in a turn.
-    A machine that is suspended does not change, so its schedule rests."""
+    A machine that is suspended does not change, so its schedule rests; that of a halted fleet, too."""
     cause = wanted(s)
+    if cause == "Scheduled" and s.halted:
+        return None
     if cause is None or not isinstance(s.vm, Seen) or not s.vm.claimed or s.copying or under_way(s) or s.now < s.record.snapshot.not_before:
         return None
     at_rest = s.vm.state is VmState.SUSPENDED and s.desired is DesiredState.SUSPENDED and cause == "Requested"

@@ -139,6 +139,7 @@ class Slot:
     not_up_yet: Held | None = None  # why no machine is made or resumed yet: others come first
     not_down_yet: Held | None = None  # why its machine is not suspended or deleted yet: others go first
     no_room: Held | None = None  # why no machine may be made: a limit is reached, or the fleet is halted
+    halted: bool = False  # the fleet is halted: no snapshot is taken only because its time has come
     suspend_overdue: bool = False  # the grace of suspend.onBusy=Abort is over
     now: float = 0.0
 

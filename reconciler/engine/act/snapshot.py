@@ -63,6 +63,8 @@ class CommitActs:
     async def take(self, item: SlotItem, action: TakeSnapshot) -> None:
         """Each call makes another commit, so each has a name of its own by which it can be found."""
         t, vm_id, attempt = self.t, action.vm_id, item.record.snapshot.attempts + 1
+        if action.cause == "Scheduled" and t.table.halted:
+            return  # the fleet was halted since this was planned
         token = t.token()
         key, node = item.owner.object, item.owner.node
         parts = [key.name, *([node] if node else []), *self.baked(key), token]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from reconciler.api.annotations import PREFIX
 from reconciler.api.lieutenant import OnProfileChange
@@ -11,7 +11,7 @@ from reconciler.api.status.base import Status
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.decisions import Release, TreeAction
-from reconciler.core.keys import Key, vm_tree
+from reconciler.core.keys import Json, Key, vm_tree
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
 from reconciler.core.tree import policies
@@ -44,6 +44,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         self.t, self._table = context, context.table
         self._acts = TreeActs(context, context.declarations)
         self._made: dict[Key, tuple[VMTreeSpec, dict[str, tuple[OwnedObject, str, str]]]] = {}
+        self._read: dict[Key, dict[Key, tuple[Json, LieutenantStatus]]] = {}
 
     async def observe(self, key: Key) -> tuple[Key, TreeSnapshot | None]:
         item = self._table.get(key)
@@ -62,7 +63,8 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         declared = {place.name: owned[place.name][0].key for place in places}
         before = {name: at for name, at in remembered.items() if name not in declared or self._table.lieutenant(at) is not None}
         keys = remembered | declared | before
-        found = {name: self._found(item, at, owned.get(name)) for name, at in keys.items()}
+        told = self._read[key] = self._told(self._read.get(key, {}), keys.values())
+        found = {name: self._found(item, at, owned.get(name), told.get(at)) for name, at in keys.items()}
         return key, TreeSnapshot(
             key=key,
             spec=item.spec,
@@ -97,12 +99,24 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             idle_since=max((task.finished_at for task in tasks), default=item.obj.created_at // AGE * AGE),
         )
 
-    def _found(self, tree: AnyItem, key: Key, owned: tuple[OwnedObject, str, str] | None) -> Found | None:
+    def _told(self, before: Mapping[Key, tuple[Json, LieutenantStatus]], keys: Iterable[Key]) -> dict[Key, tuple[Json, LieutenantStatus]]:
+        """What its objects say of themselves; read anew of those only that say something else than at the last look."""
+        found: dict[Key, tuple[Json, LieutenantStatus]] = {}
+        for key in keys:
+            item = self._table.lieutenant(key)
+            if item is not None:
+                known = before.get(key)
+                status = item.obj.status
+                found[key] = known if known is not None and known[0] is status else (status, LieutenantStatus.load(status))
+        return found
+
+    def _found(
+        self, tree: AnyItem, key: Key, owned: tuple[OwnedObject, str, str] | None, told_by: tuple[Json, LieutenantStatus] | None
+    ) -> Found | None:
         item = self._table.lieutenant(key)
-        if item is None:
+        if item is None or told_by is None:
             return None
-        obj = item.obj
-        status = LieutenantStatus.load(obj.status)
+        obj, status = item.obj, told_by[1]
         current = status.observed_generation == obj.generation
         ready, stalled = status.condition("Ready"), status.condition("Stalled")
         told = stalled or ready
@@ -181,6 +195,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
 
     def forget(self, key: Key) -> None:
         self._made.pop(key, None)
+        self._read.pop(key, None)
         self.t.gatherer.slots.trees.forget(key)
 
 

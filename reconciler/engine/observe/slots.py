@@ -130,6 +130,7 @@ class Slots:
             not_up_yet=self.trees.not_up_yet(item.owner.object),
             not_down_yet=self.trees.not_down_yet(item.owner.object) if going else None,
             no_room=self.trees.no_room(item.owner.object) if not record.vm_id else None,
+            halted=bool(self.table.halted),
             now=now,
         )
 

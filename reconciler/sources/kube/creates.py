@@ -39,22 +39,28 @@ def naming(status: Json, record: LieutenantRecord) -> Json:
     return status
 
 
-def of_nodes(tree: Key, uid: str, nodes: list[Json], pending: Pending, sending: Iterable[SlotOwner]) -> list[JsonValue]:
+def of_nodes(
+    tree: Key, uid: str, nodes: list[Json], pending: Pending, sending: Iterable[SlotOwner], made: Callable[[SlotOwner], str]
+) -> list[JsonValue]:
     """The nodes of a tree, each with the creates of its own machine and of those beside it. `sending`: slots whose create is just being
-    written down. Where nodes are more than status may tell of, those with a create are told of first."""
+    written down; `made`: the machine in a slot, which is named from the moment on at which its create is told no more. Where nodes are
+    more than status may tell of, those with a create are told of first."""
     told: list[JsonValue] = []
     known: set[str] = set()
     for node in nodes:
         name = str(node.get("name", ""))
         known.add(name)
-        told.append({**node, **_of_node(tree, uid, name, pending)})
+        creates = _of_node(tree, uid, name, pending)
+        if "create" not in creates and (vm_id := made(owned.slot_of(tree, uid, name))):
+            creates["vmId"] = vm_id
+        told.append({**node, **creates})
     for name in dict.fromkeys(place_of_machine(slot.object) for slot in sending):
         if name and name not in known and (creates := _of_node(tree, uid, name, pending)):
             told.append({"name": name, **creates})
     return told if len(told) <= NODES else sorted(told, key=lambda node: not {"create", "creates"} & as_map(node).keys())[:NODES]
 
 
-def _of_node(tree: Key, uid: str, name: str, pending: Pending) -> Json:
+def _of_node(tree: Key, uid: str, name: str, pending: Pending) -> dict[str, JsonValue]:
     slot = owned.slot_of(tree, uid, name)
     own, others = pending(slot), beside(slot.object, slot.uid, pending)
     return {**({"create": create_status(own).dump()} if own is not None else {}), **({"creates": others} if others else {})}

@@ -153,6 +153,8 @@ def machines(tree: Key, uid: str, spec: VMTreeSpec, status: Json, vms: Mapping[s
         slot = SlotOwner.of(owned.key, uid_of(uid, place.name))
         node = nodes.get(place.name)
         told: Json = {"vm": {"create": node.create.dump()}} if node is not None and node.create is not None else {}
+        if node is not None and node.vm_id:  # it may have been made, and not claimed yet
+            told["vm"] = {**as_map(told.get("vm")), "id": node.vm_id}
         if place.node.adopt is not None:
             told["vm"] = {**as_map(told.get("vm")), "id": place.node.adopt.vm_id, "adopted": True}
         if node is not None and node.creates:
@@ -191,11 +193,14 @@ def slot_of(profile: Key, uid: str, name: str) -> SlotOwner | None:
     return None
 
 
-def tree(spec: VMTreeSpec, status: Json) -> TreeRecord:
-    """What a tree had declared, as far as its status tells of what is not declared any more."""
-    declared = {place.name for place in wanted_places(spec, TreeRecord(), {})}
+def tree(spec: VMTreeSpec, status: Json, deleting: bool) -> TreeRecord:
+    """What a tree had declared, as far as its status tells of what is not declared any more. `deleting`: nothing of it is declared again,
+    so all of what it declares is remembered here, and is taken down before it goes."""
+    places = wanted_places(spec, TreeRecord(), {})
+    declared = {place.name for place in places}
     gone = [node for node in VMTreeStatus.load(status).nodes or () if node.name not in declared]
-    return TreeRecord(places=tuple(PlaceRecord(name=node.name, node=node.name, agent=node.lieutenant is not None) for node in gone))
+    left = tuple(PlaceRecord(name=node.name, node=node.name, agent=node.lieutenant is not None) for node in gone)
+    return TreeRecord(places=(*(place.record for place in places if deleting), *left))
 
 
 def vms_of(key: Key, uid: str, spec: Json, status: Json, vms: Mapping[str, Vm], owner: Owner) -> set[str]:

@@ -133,7 +133,7 @@ class KubeSink:
         if key.kind == TREE_KIND:
             if "nodes" not in status:
                 return status
-            return {**status, "nodes": creates.of_nodes(key, uid, as_maps(status["nodes"]), self._open, self._creates)}
+            return {**status, "nodes": creates.of_nodes(key, uid, as_maps(status["nodes"]), self._open, self._creates, self._made_in)}
         if key.kind == PROFILE_KIND:
             mine = (item for item in self._table.of_kind(MACHINE) if bake.profile_of(item.key) == key)
             told = creates.of_profile(uid, (SlotOwner.of(item.key, item.uid) for item in mine), self._open)[:CREATES]
@@ -144,6 +144,11 @@ class KubeSink:
         elif (item := self._table.lieutenant(key)) is not None and item.uid == uid:
             status = creates.naming(status, item.record)
         return {**status, "creates": others} if others else status
+
+    def _made_in(self, slot: SlotOwner) -> str:
+        """The machine in a slot, '' for none."""
+        item = self._table.lieutenant(slot.object)
+        return item.record.slot.vm_id if item is not None and item.uid == slot.uid else ""
 
     def _open(self, slot: SlotOwner) -> Intent | None:
         """The create of this slot that is just being written down, or may be on its way."""

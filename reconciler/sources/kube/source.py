@@ -208,7 +208,7 @@ class KubeSource:
             task = restore.task(key, seen.uid, status)
             record, known = task.dump(), task.phase != "Pending"
         elif isinstance(spec := load_spec(key.kind, seen.spec, tolerant=True), VMTreeSpec):
-            record = restore.tree(spec, status).dump()
+            record = restore.tree(spec, status, seen.deleted_at is not None).dump()
             for one in restore.machines(key, seen.uid, spec, status, await engine.restore.vms(), engine.restore.owner):
                 await engine.restore.object(replace(seen, **one.identity), one.restored.record.dump(), {}, *one.restored.intents)
         elif isinstance(spec, BootProfileSpec) and status:

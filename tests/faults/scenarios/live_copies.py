@@ -3,9 +3,12 @@ what waits for the source is delivered right after."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.core.keys import Key
+from tests.faults.boundedworld import BoundedWorld
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
+from tests.faults.play import SETTINGS, Scenario, declared, delivered, leave, left_nothing, treated_well
 from tests.world import FOREIGN, Machine
 
 LT = Key("Lieutenant", "default", "api")
@@ -58,4 +61,6 @@ def judge(run: Run) -> None:
         assert delivered(run, key.name) == 1, f"{key.name} was delivered {delivered(run, key.name)} times; {run.describe()}"
 
 
-SCENARIO = Scenario("live-copies", story, judge, points=600)
+MOST = 3
+
+SCENARIO = Scenario("live-copies", story, judge, points=600, settings=replace(SETTINGS, max_vms=MOST), world=lambda: BoundedWorld(MOST))

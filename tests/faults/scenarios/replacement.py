@@ -3,12 +3,14 @@ does not work costs nothing; a replacement that is under way when its lieutenant
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.machine import GuestCommand
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
 from tests.faults.scenarios import provider_away
-from tests.world import FOREIGN, World
+from tests.world import ACCOUNT, FOREIGN, Machine, World
 
 LT = Key("Lieutenant", "default", "api")
 PROFILE = Key("BootProfile", "default", "own")
@@ -24,8 +26,13 @@ class Crowded(World):
         self.commands = self.check
         self.most = 0
 
-    def check(self, command: GuestCommand) -> int:
+    def make(self, labels: Mapping[str, str], parent: str | None = None, owner: str = ACCOUNT) -> Machine:
+        made = super().make(labels, parent, owner)
         self.most = max(self.most, len(self.alive()))
+        return made
+
+    @staticmethod
+    def check(command: GuestCommand) -> int:
         return 1 if command.argv == ("false",) else 0
 
 
