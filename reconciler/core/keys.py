@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -63,8 +62,7 @@ class SlotKey(NamedTuple):
         return "/".join([self.object.namespace, self.object.name, *([self.node] if self.node else [])])
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SlotOwner:
+class SlotOwner(NamedTuple):
     """Whose slot it is: `uid` tells its object from an earlier or later one of the same name."""
 
     key: SlotKey
