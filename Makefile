@@ -10,6 +10,9 @@ PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 DEMO ?=
 ARGS ?=
 
+# Containers often set it; then every worker of the tests, and every command that they start, would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all strikes soak lint format types layers generated generate examples bench check wheel lock clean bubblewrap kube-assets kube
 

@@ -52,13 +52,21 @@ def attention_of(status: Json) -> Attention | None:
     if status.get("finishedAt"):
         badly = stuck or status.get("phase") not in DONE
         return _told("Failure", stalled if stuck else ready) if badly else _of_declaration(status)
-    asks = as_maps(status.get("asks"))
-    if asks or status.get("phase") == AWAITING:
-        since = min((str(ask.get("since", "")) for ask in asks), default=str(ready.get("lastTransitionTime", "")))
-        return Attention("Question", AWAITING, "; ".join(str(ask.get("call", "")) for ask in asks) or str(ready.get("message", "")), since)
+    if (question := question_of(status)) is not None:
+        return question
     if stuck:
         return _told("Block", stalled)
     return _told("Block", ready) if undeclared(str(ready.get("reason", ""))) else _of_declaration(status)
+
+
+def question_of(status: Json) -> Attention | None:
+    """The question about tool calls that an object with this status waits with, None when there is none."""
+    asks = as_maps(status.get("asks"))
+    if status.get("finishedAt") or not (asks or status.get("phase") == AWAITING):
+        return None
+    ready = condition_of(status, "Ready")
+    since = min((str(ask.get("since", "")) for ask in asks), default=str(ready.get("lastTransitionTime", "")))
+    return Attention("Question", AWAITING, "; ".join(str(ask.get("call", "")) for ask in asks) or str(ready.get("message", "")), since)
 
 
 def attention_of_repository(row: str) -> tuple[str, Attention] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -47,8 +46,7 @@ def short(key: Key) -> str:
     return f"vmtree/{tree}/{node}" if slash else f"{key.kind.lower()}/{key.name}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SlotKey:
+class SlotKey(NamedTuple):
     """Names one VM slot of a declared object: its own (`node` '') or that of one of its nodes. Prints as `Kind/namespace/name` or
     `Kind/namespace/name/node`."""
 
@@ -64,8 +62,7 @@ class SlotKey:
         return "/".join([self.object.namespace, self.object.name, *([self.node] if self.node else [])])
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SlotOwner:
+class SlotOwner(NamedTuple):
     """Whose slot it is: `uid` tells its object from an earlier or later one of the same name."""
 
     key: SlotKey

@@ -4,8 +4,8 @@ to look again. The same for every kind; everything is read from the decisions th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeGuard
+from types import MappingProxyType
+from typing import NamedTuple, TypeGuard
 
 from reconciler.core.decisions import Act, Decision, Refuse, Rest, Steady, Urgency, Wait
 from reconciler.core.keys import Key
@@ -22,22 +22,20 @@ def is_rest(decision: Decision | None) -> TypeGuard[Rest]:
     return isinstance(decision, Wait | Refuse | Steady)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One act on one object."""
 
     key: Key
     action: Act
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """`key`: what was reconciled; `decisions`: one for each object that belongs to it, in the order of the objects. `first`: what must be
     durable before any of them is carried out or reported. It only writes into our own books, and no object changes by it. `beside`: about
     the object of the key too; it waits while something is done to that, and nothing waits for it."""
 
     key: Key
-    decisions: Mapping[Key, Decision] = field(default_factory=dict)
+    decisions: Mapping[Key, Decision] = MappingProxyType({})
     first: Step | None = None
     beside: Decision | None = None
 

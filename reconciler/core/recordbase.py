@@ -19,7 +19,7 @@ class Stored(BaseModel):
         return cls.model_validate(data)
 
     def dump(self) -> Json:
-        dumped: Json = self.model_dump(mode="json", exclude_defaults=True)
+        dumped: Json = self.model_dump(mode="json", exclude_unset=True, exclude_defaults=True)  # what was never set need not be compared
         return dumped
 
     def __eq__(self, other: object) -> bool:

@@ -20,13 +20,12 @@ else:
         """What `dataclasses.replace` returns, for a frozen dataclass of two fields or more, at a fraction of its cost. Raises
         `TypeError` for a field that the class does not have."""
         shape = _shape(value.__class__)
-        known = value.__dict__ if shape is None else dict(zip(shape[0], shape[1](value), strict=True))
-        facts = known | changes
-        if len(facts) > len(known):
-            unknown = ", ".join(sorted(changes.keys() - known.keys()))
-            raise TypeError(f"{value.__class__.__name__} has no field {unknown}")
         if shape is not None:
-            return value.__class__(**facts)
+            return value.__class__(**dict(zip(shape[0], shape[1](value), strict=True)) | changes)
+        facts = value.__dict__ | changes
+        if len(facts) > len(value.__dict__):
+            unknown = ", ".join(sorted(changes.keys() - value.__dict__.keys()))
+            raise TypeError(f"{value.__class__.__name__} has no field {unknown}")
         _put(made := _new(value.__class__), "__dict__", facts)
         return made
 

@@ -32,17 +32,23 @@ class Effects:
     def __init__(self, hook: Hook | None = None, tracing: Tracing | None = None) -> None:
         self.hook, self.tracing = hook, tracing
         self.number = 0
-        self.calls: Counter[str] = Counter()
         self.telemetry = Telemetry()
+
+    @property
+    def calls(self) -> Counter[str]:
+        """How many effects of each name there were that have ended, well or not."""
+        found: Counter[str] = Counter()
+        for (name, _), histogram in self.telemetry.effects.items():
+            found[name] += histogram.count
+        return found
 
     def of(self, name: str, act: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
         """`act`, every call of which is one external effect under a name such as `vers.create_vm` or `store.write`."""
 
-        calls, record = self.calls, self.telemetry.effect
+        record = self.telemetry.effect
 
         async def run(*args: P.args, **kwargs: P.kwargs) -> T:
             self.number += 1
-            calls[name] += 1
             clock = get_running_loop().time
             begun, outcome = clock(), "ok"
             try:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from reconciler.api.sourcereasons import SourceReason
 from reconciler.api.status.base import Condition, Status
-from reconciler.core.attention import attention_of
+from reconciler.core.attention import question_of
 from reconciler.core.conditions import meaning, merge_conditions, reason_of, reasons_of
 from reconciler.core.decisions import Refuse
 from reconciler.core.keys import Json, Key
@@ -90,8 +90,8 @@ class Reporter:
         """What people hear of a changed status: that it is stalled now, that a call waits for them, or its new phase."""
         if update.announce is Announce.NOTHING:
             return ()
-        needed = attention_of(status)
-        if needed is not None and needed.sort == "Question" and needed != attention_of(obj.status):
+        needed = question_of(status)
+        if needed is not None and needed != question_of(obj.status):
             return self._recorder.event(obj.key, obj.uid, needed.reason, needed.message, "Warning")
         reason, message = reason_of(update.decision)
         if isinstance(update.decision, Refuse) and reason not in reasons_of(obj.status):

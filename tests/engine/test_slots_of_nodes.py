@@ -221,7 +221,7 @@ def test_the_slot_of_an_earlier_life_of_the_tree_is_not_filled_by_the_present_on
         await tree.until("left", "Steady")
         table, owner = run.engine.table, tree.slot("left").owner
         assert table.filled(owner)
-        assert not table.filled(replace(owner, uid="uid-of-an-earlier-life"))
+        assert not table.filled(owner._replace(uid="uid-of-an-earlier-life"))
         assert not table.filled(tree.slot("right").owner)
         assert not table.filled(SlotOwner.of(TREE, owner.uid))
 

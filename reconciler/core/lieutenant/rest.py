@@ -3,8 +3,7 @@ What is written down decides, so that nothing is lost on the way: a task that ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from reconciler.api.lieutenant import PostTask
 from reconciler.core.decisions import Decision, NoteHours, NoteRest, NoteWake, Retire
@@ -21,8 +20,7 @@ WHILE_RUNNING = 3600.0
 """Seconds of a machine's time that are in the books at the latest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Why it should rest now, in a word and for people."""
 
     why: Why

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from reconciler.core.keys import SlotOwner
 from reconciler.core.records import Record, SlotRecord
@@ -25,8 +25,7 @@ class SlotDeclaration:
     snapshots: SnapshotPolicy | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SlotUse:
+class SlotUse(NamedTuple):
     """What the machine is used for, as far as decisions about its slot depend on it. `busy`: the agent on it is in a turn, None: not
     known; `mirrored`: everything settled in its conversation is in the store; `loss`: why the conversation does not go on elsewhere as
     declared; `lost`: the VM that was lost with it; `suspend_overdue`: the grace of suspend.onBusy=Abort is over; `quiet`: a snapshot

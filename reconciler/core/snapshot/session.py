@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class SessionName:
+class SessionName(NamedTuple):
     """`name`: of the mirror in the store; `file`: absolute path of the session file on the machine."""
 
     name: str

@@ -4,7 +4,7 @@ something suggests another."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from reconciler.core.keys import Key
 from reconciler.core.profile.instructions import sha256
@@ -42,8 +42,7 @@ READ_AT_ONCE = 8 * 1024 * 1024
 """Bytes of a conversation after which what was read is saved before more is read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inside:
+class Inside(NamedTuple):
     """What was read on the machine of an agent, and the conversation with it. `guest`, `agent`: None when there was no reason to look;
     `verdicts`: of tasks that are being delivered; `edited`: files for pi that are not on the disk as they were written."""
 

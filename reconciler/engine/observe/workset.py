@@ -258,8 +258,16 @@ class Gatherer:
         )
         no_work = self.no_work(item, now) if tasks else None
         went_on_at = self.slots.trees.went_on_at
-        work = replaced(work, now=now, tasks=facts, lieutenant=view, talk=inside.talk)
-        return replaced(work, no_work=no_work, went_on_at=went_on_at, goes_on=GoesOn.NO)
+        return replaced(
+            work,
+            now=now,
+            tasks=facts,
+            lieutenant=view,
+            talk=inside.talk,
+            no_work=no_work,
+            went_on_at=went_on_at,
+            goes_on=GoesOn.NO,
+        )
 
     def no_work(self, item: LieutenantItem, now: float) -> Held | None:
         """Why no task may be sent to this agent now, when it has none: a limit, a budget, or the fleet is halted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from reconciler.core.keys import Json
 
@@ -36,8 +36,7 @@ def where(place: Place) -> str:
     return "this host" if place.local else f"VM {place.vm_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """A place as the lieutenant of this epoch may use it: a keeper that has met a higher epoch answers nobody of a lower one."""
 
     place: Place

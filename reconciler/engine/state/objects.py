@@ -181,7 +181,7 @@ class ObjectTable:
                 noted.add(key)
                 self._noted.discard(key)
             changed = change(known)
-            if (changed is item.obj or changed == item.obj) and key not in noted:
+            if key not in noted and (changed is item.obj or changed == item.obj):
                 continue
             before.setdefault(key, item)
             obj = replaced(changed, version=item.obj.version + 1)
@@ -371,7 +371,8 @@ class ObjectTable:
                 else:
                     work_set.pop(item.key, None)
             for node, slot in item.record.slots().items():
-                self._own(slot.vm_id, SlotKey(item.key, node), add)
+                if slot.vm_id:
+                    self._own(slot.vm_id, SlotKey(item.key, node), add)
 
     @staticmethod
     def _indexed_alike(old: AnyItem, new: AnyItem) -> bool:
@@ -381,7 +382,7 @@ class ObjectTable:
         return old.record is new.record or old.record.slots() == new.record.slots()
 
     def _own(self, vm_id: str, slot: SlotKey, add: bool) -> None:
-        if vm_id and add:
+        if add:
             self._owners[vm_id] = slot
         elif self._owners.get(vm_id) == slot:
             del self._owners[vm_id]
