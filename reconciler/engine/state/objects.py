@@ -66,8 +66,7 @@ class ObjectTable:
         self.flawed: Mapping[Key, str] = {}
         self.on_flawed: list[Callable[[Key], None]] = []
         self.tombstones: dict[Key, Tombstone] = {}
-        self.halted, self.revision, self.profile_changes, self.prunes = "", 0, 0, PruneBook()
-        self.went_on_at = 0.0
+        self.halted, self.went_on_at, self.revision, self.profile_changes, self.prunes = "", 0.0, 0, 0, PruneBook()
         self.on_change: list[Listener] = []
 
     def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
