@@ -150,7 +150,8 @@ def test_beside_a_running_controller_until_ctrl_c(tmp_path: Path) -> None:
             (specs / "a.yaml").unlink()
             eventually(lambda: program.full("delete", "bp", "a").returncode == 0, "no file declares it any more")
             watch.says("bootprofile/a is gone")
-            assert watch.stop(signal.SIGINT) == 130
+            watch.process.send_signal(signal.SIGINT)
+            assert watch.process.wait(30) == 130
         assert controller.stop() == 0
 
 

@@ -17,7 +17,7 @@ from tests.faults.harness import READS, Run, virtual
 from tests.faults.play import SETTINGS
 from tests.world import FakeAgents, FakeVers, World
 
-UNCOUNTED = {"account", "answered", "watch", "release", "audit", "events", "session", "meta", "aclose"}
+UNCOUNTED = {"account", "answered", "watch", "release", "audit", "events", "session", "meta", "metas", "aclose"}
 """Calls that ask nobody outside, or that only show what is stored."""
 
 

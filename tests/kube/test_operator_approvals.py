@@ -18,7 +18,7 @@ CAREFUL = LIEUTENANT.replace("{role", '{permissions: {default: Allow, ask: ["bas
 
 @pytest.mark.guarantee("G-28", "G-37")
 async def test_an_answer_given_in_a_cluster_reaches_the_very_call(desk: Desk) -> None:
-    desk.world.work_seconds = 20.0
+    desk.world.work_seconds = 3600.0
     await desk("apply", "--kube", "-f", desk.file("ada.yaml", CAREFUL))
     await desk("wait", "--kube", "lt/ada", "--for", "Ready", "--timeout", "60")
     await desk.person.apply(task("one"))
