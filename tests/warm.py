@@ -140,7 +140,9 @@ def _wait_for_one(fds: list[int]) -> bool:
         for fd in fds:
             os.close(fd)
         return True
-    os.setpgid(0, 0)  # an interrupt from the keyboard is not meant for it
+    # An interrupt from the keyboard is not meant for it. A process group of its own would be no way: when this process ended while a test
+    # keeps a process stopped, the kernel would take the tests for an orphaned group with stopped jobs, and hang up on all of them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for fd in (stdin, stdout, stderr):
         os.close(fd)
     os.write(answers, b"%d\n" % pid)

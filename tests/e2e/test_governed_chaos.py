@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.agent.host import end_all
 from reconciler.core.conversation import parse, usages
 from reconciler.core.keys import Json
 from reconciler.vers.simulator.image import GuestImage
@@ -82,6 +83,8 @@ def test_nothing_forbidden_runs_and_nothing_is_lost_whatever_is_killed(image: Gu
             judge(program, books, here, ended, real.model.billed)
         finally:
             lives[-1].__exit__()
+            if here.directory is not None:
+                end_all(f"{here.directory}/tree/root")
 
 
 def approved(program: Program) -> bool:
