@@ -182,6 +182,13 @@ def test_the_answer_to_the_booking_of_a_machine_may_be_lost(name: str) -> None:
     strike(name, [(at + 1, "lost") for after in writes for at in after])
 
 
+@pytest.mark.guarantee("G-20")
+@pytest.mark.parametrize("name", ["asks-open", "stubborn-work"])
+def test_what_is_said_for_a_task_and_arrives_late_is_said_once(name: str) -> None:
+    """Also what asks for the rest of a turn: nothing else is asked before it is known that it did not arrive."""
+    strike(name, [(number, "late") for number, effect in enumerate(effects_of(name), 1) if effect == "keeper.send"])
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_kind_of_lie_is_among_the_points(name: str) -> None:
     """Of every call to the platform that a scenario makes, each kind is struck somewhere."""

@@ -37,7 +37,7 @@ from reconciler.core.task.provider import model_failed, note_the_answer, wait_fo
 from reconciler.core.task.reminder import say_it_again
 from reconciler.core.task.rules import MISRULED, end_a_turn_under_other_rules
 from reconciler.core.task.steer import STEER
-from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, ended_well, fail, landed_at, run, says_nothing
+from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, continued, ended_well, fail, landed_at, run, says_nothing
 
 MAX_CONTINUES = 3
 """How often a turn cut short by the end of pi is asked to go on before the attempt counts as lost."""
@@ -169,12 +169,27 @@ def judge_the_turn(v: TaskView) -> Decision | None:
     empty = last is not None and says_nothing(last)
     if empty and sum(1 for message in turn if says_nothing(message)) > 1:
         return fail(v, Reason.EMPTY_ANSWER, "the model ended twice without text, tool call and tokens")
+    if (resolved := resolve_the_last_continue(v, empty)) is not None:
+        return resolved
     interrupted = sum(1 for step in v.record.escalation_steps if step.action in INTERRUPTING)
     if v.record.continues < MAX_CONTINUES + interrupted:
         return wait_while_halted(v, next_limit(v)) or Continue(v.record.continues + 1, empty)
     if v.record.abort == MISRULED:
         return fail(v, Reason.PERMISSIONS_NOT_APPLIED, v.record.because)
     return fail(v, Reason.SESSION_LOST, f"its turn was cut short {v.record.continues + 1} times")
+
+
+def resolve_the_last_continue(v: TaskView, empty: bool) -> Decision | None:
+    """G-20: sent and not seen. As long as it may still arrive nothing else is asked; what was never heard is said again, under its key."""
+    if not v.record.continues or v.talk is None or landed_at(v.talk, continued(v.record.marker, v.record.continues), v.record.baseline):
+        return None
+    match v.verdict:
+        case None | Unanswered():
+            return Wait(Reason.RUNNING, "waiting for pi's answer", until=next_limit(v))
+        case Unheard():
+            return wait_while_halted(v, next_limit(v)) or Continue(v.record.continues, empty)
+        case _:
+            return None
 
 
 def judge_the_checks(v: TaskView) -> Decision | None:

@@ -29,6 +29,11 @@ def landed_at(talk: Talk, marker: str, baseline: int) -> Message | None:
     return next((m for m in talk.messages if m.offset >= baseline and m.role == "user" and m.text.startswith(marker)), None)
 
 
+def continued(marker: str, number: int) -> str:
+    """How the prompt begins that asks for the rest of a turn which was cut short."""
+    return f"{marker} continued ({number})"
+
+
 def run(v: TaskView) -> tuple[Message, ...]:
     """The messages of this task's turn so far."""
     return run_of(v.talk.messages, v.record.landed, v.next_landed) if v.talk and v.record.landed >= 0 else ()

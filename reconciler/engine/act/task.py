@@ -45,7 +45,7 @@ from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.budget import ABORTED
 from reconciler.core.task.limits import INTERRUPTING
 from reconciler.core.task.rules import MISRULED
-from reconciler.core.task.view import ON_ITS_WAY, marker_of
+from reconciler.core.task.view import ON_ITS_WAY, continued, marker_of
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.escalation import EscalationActs
 from reconciler.engine.act.guest import sandbox_of
@@ -57,6 +57,7 @@ from reconciler.engine.act.taskrules import rules_for, rules_in_its_turn
 from reconciler.engine.act.turns import anew, costs_of, in_force, result_of, turn_of
 from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.places import machine_of
+from reconciler.engine.state.items import continue_key
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, session_of, with_record
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import GuestFailed, InvalidSpec
@@ -268,8 +269,8 @@ class TaskActs:
                 "do not try again what did not come to an end, and finish it another way."
             )
         asked = f"{news}\n\n{asked}" if news else asked
-        text = f"{task.record.marker} continued ({number})\n\n{asked}"
-        await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text, rules)
+        text = f"{continued(task.record.marker, number)}\n\n{asked}"
+        await self.s.send(lieutenant, continue_key(task, number), text, rules)
 
     async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str, told: str) -> None:
         """End the turn; when an earlier abort did not settle the session, stop pi."""

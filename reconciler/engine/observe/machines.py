@@ -18,7 +18,7 @@ from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.task import Talk
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
-from reconciler.core.task.view import landed_at
+from reconciler.core.task.view import continued, landed_at
 from reconciler.core.values import replaced
 from reconciler.engine.credentials import Credentials
 from reconciler.engine.observe.comparison import Comparison
@@ -27,6 +27,7 @@ from reconciler.engine.places import here, machine_of, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Machine, Place
 from reconciler.engine.redaction import redact_agent, seal
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.items import continue_key
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, session_of
 from reconciler.engine.state.transcripts import Transcript, Transcripts
 from reconciler.errors import GuestFailed, GuestUnreachable, StaleEpoch
@@ -220,19 +221,30 @@ class Machines:
     async def verdicts(
         self, item: LieutenantItem, tasks: list[TaskItem], agent: Agent | Unknown | None, talk: Talk | None
     ) -> dict[Key, Verdict]:
-        """What became of the command sent last, for tasks that are being delivered and not seen yet."""
+        """What became of the prompt sent last, for tasks that are being delivered, or that go on, and where it is not seen yet."""
         found: dict[Key, Verdict] = {}
         if not tasks or talk is None or not isinstance(agent, Agent):
             return found
         machine = machine_of(item)
         for task in tasks:
-            if task.record.phase != "Delivering" or landed_at(talk, task.record.marker, task.record.baseline):
+            said = said_last(task, talk)
+            if said is None or landed_at(talk, said[1], task.record.baseline):
                 continue
             try:
-                found[task.key] = await self.agents.verdict(machine, command_key(task))
+                found[task.key] = await self.agents.verdict(machine, said[0])
             except (GuestUnreachable, GuestFailed, StaleEpoch):
                 return found
         return found
+
+
+def said_last(task: TaskItem, talk: Talk) -> tuple[str, str] | None:
+    """The key of the prompt that was sent last for a task, and how it begins in the conversation; None where nobody waits for it."""
+    record = task.record
+    if record.phase == "Delivering":
+        return command_key(task), record.marker
+    if record.phase == "Running" and record.continues and talk.settled:
+        return continue_key(task, record.continues), continued(record.marker, record.continues)
+    return None
 
 
 def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | None:

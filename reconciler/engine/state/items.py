@@ -61,6 +61,11 @@ def command_key(task: TaskItem) -> str:
     return f"{task.uid}:{task.record.attempt}:{task.record.sends}"
 
 
+def continue_key(task: TaskItem, number: int) -> str:
+    """The durable key of the prompt that asks for the rest of a turn."""
+    return f"{task.uid}:{task.record.attempt}:c{number}"
+
+
 def parse(obj: StoredObject, record_type: type[Record], old: AnyItem | None = None) -> AnyItem:
     """`record_type`: what is remembered of its kind.
 
