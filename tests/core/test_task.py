@@ -420,11 +420,23 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         Wait("Interrupted", "its turn was cut short; it goes on when its lieutenant is ready"),
     ),
     "not for ever": (
-        replace(INTERRUPTED, record=ARRIVED.but(continues=3)),
+        replace(INTERRUPTED, record=ARRIVED.but(continues=3), verdict=Lost("pi died")),
         Finish("Failed", "SessionLost", "its turn was cut short 4 times"),
     ),
+    "what asks for the rest and may still arrive is awaited": (
+        replace(INTERRUPTED, record=ARRIVED.but(continues=1), verdict=Unanswered()),
+        Wait("Running", "waiting for pi's answer"),
+    ),
+    "what was never heard is asked again, under its key": (
+        replace(INTERRUPTED, record=ARRIVED.but(continues=1), verdict=Unheard()),
+        Continue(1),
+    ),
+    "what pi had accepted and is not there is asked anew": (
+        replace(INTERRUPTED, record=ARRIVED.but(continues=1), verdict=Accepted()),
+        Continue(2),
+    ),
     "nor under rules that are not its own": (
-        replace(INTERRUPTED, record=ARRIVED.but(continues=3, abort="Rules", because="declared are others")),
+        replace(INTERRUPTED, record=ARRIVED.but(continues=3, abort="Rules", because="declared are others"), verdict=Lost("pi died")),
         Finish("Failed", "PermissionsNotApplied", "declared are others"),
     ),
     "a turn under other rules than its own is ended": (
