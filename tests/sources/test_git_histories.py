@@ -22,7 +22,7 @@ from tests.sources.fleetdir import marker, profile
 from tests.sources.gitserver import Origin, git, needs_git
 from tests.sources.test_git import Following
 
-pytestmark = [needs_git, pytest.mark.slow]
+pytestmark = [needs_git, pytest.mark.slow, pytest.mark.timeout(600)]
 NAMES = ("p", "q", "r", "s")
 Fleet = Mapping[str, str]
 """What a commit declares: name → work directory."""
