@@ -139,6 +139,7 @@ def _wait_for_one(fds: list[int]) -> bool:
             os.dup2(fd, number)
         for fd in fds:
             os.close(fd)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have had it ignored
         return True
     # An interrupt from the keyboard is not meant for it. A process group of its own would be no way: when this process ended while a test
     # keeps a process stopped, the kernel would take the tests for an orphaned group with stopped jobs, and hang up on all of them.
