@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,7 +65,9 @@ def search(pattern: str, fixed: bool, ignore_case: bool, around: int) -> Search 
     if len(pattern) > MOST:
         raise UsageError(f"it has more than {MOST} characters", "--grep", "write a shorter one")
     try:
-        return Search(re.compile(re.escape(pattern) if fixed else pattern, re.IGNORECASE if ignore_case else 0), around)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what other expressions know, such as [[:alpha:]]: here it is a set
+            return Search(re.compile(re.escape(pattern) if fixed else pattern, re.IGNORECASE if ignore_case else 0), around)
     except (re.error, OverflowError, RecursionError) as error:
         raise UsageError(
             f"{pattern!r} is no regular expression: {error}", "--grep", "correct it, or search for plain text with -F"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 from reconciler.cli.output import say
 from reconciler.config import Config
 from reconciler.errors import ReconcilerError
+from reconciler.visible import one_line
 
 Many = list[str] | None
 
@@ -34,6 +36,8 @@ def simulate(
     from reconciler.vers.simulator.image import GuestImage, default_node_dir
     from reconciler.vers.simulator.service import configure, run
 
+    # What was asked for comes first: to find pi may take a download.
+    settings = configure(listen, data, env_file, guests, tuple(latency or ()), tuple(fault or ()), tuple(knob or ()), seed)
     if guests == "process":
         say("warning: such machines share this host: an agent's absolute paths, /root and /var/lib among them, are the host's own")
     image = GuestImage()
@@ -43,7 +47,5 @@ def simulate(
             image = GuestImage(tools.node_dir, tools.pi_dir)
         except ReconcilerError as error:
             image = GuestImage(default_node_dir())
-            say(f"warning: machines come without pi: {error}")
-    raise typer.Exit(
-        run(configure(listen, data, env_file, guests, tuple(latency or ()), tuple(fault or ()), tuple(knob or ()), seed, image))
-    )
+            say(f"warning: machines come without pi: {one_line(str(error))}")
+    raise typer.Exit(run(replace(settings, image=image)))

@@ -17,6 +17,7 @@ from reconciler.core.keys import Json
 from reconciler.core.lieutenant.reminder import compacted_of, in_a_turn, mark_of
 from reconciler.core.messages import Usage
 from reconciler.core.snapshot.agent import Accepted, Compacting, Declined, Inside, Up
+from reconciler.engine.ports import Launch
 from reconciler.engine.state.transcripts import Transcript
 from reconciler.errors import GuestFailed
 
@@ -58,6 +59,16 @@ async def ask(rig: Rig, command: str, **fields: str | bool) -> str:
     """pi's refusal, '' when it took it."""
     response = await rig.agents.call(AT, {"type": command, **fields})
     return "" if response["success"] is True else str(response["error"])
+
+
+async def talked_at_length(rig: Rig, launch: Launch) -> None:
+    """pi is up, with a conversation that is worth a summary."""
+    await rig.agents.install(VM)
+    await rig.agents.start_keeper(AT)
+    await rig.agents.start_agent(AT, launch)
+    for n in range(3):
+        await rig.agents.send(AT, f"k{n}", prompt("x " * 500 + script({"say": "y " * 500})))
+        await rig.settled()
 
 
 @pytest.mark.guarantee("G-27")
@@ -156,12 +167,7 @@ async def test_the_directive_survives_a_compaction_and_a_restart(rig: Rig) -> No
 @pytest.mark.guarantee("G-29")
 async def test_what_the_summary_of_a_compaction_cost_is_counted_with_the_model_that_made_it(rig: Rig) -> None:
     launch = rig.launch(compacting=Compacting(True, 10, 1))
-    await rig.agents.install(VM)
-    await rig.agents.start_keeper(AT)
-    await rig.agents.start_agent(AT, launch)
-    for n in range(3):
-        await rig.agents.send(AT, f"k{n}", prompt("x " * 500 + script({"say": "y " * 500})))
-        await rig.settled()
+    await talked_at_length(rig, launch)
     assert await ask(rig, "compact") == ""
     transcript = Transcript("s")
     transcript.grow(rig.session.read_bytes())
@@ -178,12 +184,7 @@ async def test_a_prompt_while_pi_compacts_is_declined_and_nothing_is_lost(rig: R
     launch = rig.launch()
     settings = rig.root / "agent" / "settings.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "compaction": {"keepRecentTokens": 1, "reserveTokens": 10}}))
-    await rig.agents.install(VM)
-    await rig.agents.start_keeper(AT)
-    await rig.agents.start_agent(AT, launch)
-    for n in range(3):
-        await rig.agents.send(AT, f"k{n}", prompt("x " * 500 + script({"say": "y " * 500})))
-        await rig.settled()
+    await talked_at_length(rig, launch)
     rig.model.summary_delay = 2.0
     compacting = asyncio.ensure_future(ask(rig, "compact"))
     await rig.seen(lambda look: isinstance(look.agent.process, Up) and look.agent.process.busy)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from reconciler.agent import toolchain
 from tests.cli.conftest import Run
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
@@ -49,6 +50,14 @@ def test_exit_codes(run: Run, words: tuple[str, ...], code: int) -> None:
     assert result.code == code, result
     if code in (1, 3, 4, 64) and words[0] != "validate":
         assert re.fullmatch(r"error: [^\n]+\n", result.err), "one line, no traceback"
+
+
+def test_what_is_wrong_in_a_command_is_told_before_anything_is_fetched_for_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+    monkeypatch.setattr(toolchain, "find_toolchain", looked.append)
+    result = run("simulate", "--knob", "none=1")
+    assert (result.code, looked) == (64, [])
+    assert re.fullmatch(r"error: [^\n]+\n", result.err)
 
 
 def test_a_traceback_only_when_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -435,3 +435,19 @@ def test_a_machine_that_answers_nonsense_does_not_keep_itself_from_being_deleted
         assert machine.deleted
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-03")
+def test_what_proves_that_a_machine_is_gone_is_asked_for_as_soon_as_it_counts(tmp_path: Path) -> None:
+    """In virtual time: the first list after the settle window and one more, not the next two that are due anyway."""
+
+    async def story(run: Stage) -> None:
+        key = await run.lieutenant()
+        await run.ready()
+        asked = run.world.now()
+        await run.delete(key)
+        await run.gone(key)
+        assert run.engine.settings.settle_seconds - run.engine.settings.resync_seconds <= run.world.now() - asked
+        assert run.world.now() - asked <= run.engine.settings.settle_seconds + 4.0
+
+    tell(tmp_path, story)

@@ -22,6 +22,9 @@ KeepSightings = Callable[[Sequence[str], float], Awaitable[None]]
 DATES = 3
 """Lists whose Date headers are remembered."""
 
+BETWEEN_PROOFS = 1.0
+"""Seconds from the begin of the first list that proves an absence to that of the second."""
+
 BOOTING_AGE = 1.0
 """Seconds that a list may be old, at least, for a machine that boots: half of the time since it was made, so that whoever waits for it
 waits half as long again at most, and few lists are asked for."""
@@ -199,12 +202,8 @@ class Fleet:
         told = self._told.get(vm_id)
         if told is not None and not claimed(told[1]) and self._clock.now() < told[0] + self.settle:
             return told[1]
-        now, changed = self._clock.now(), self._changed.get(vm_id, 0.0)
-        known = self.current(vm_id)
-        if known is not None and known.state is VmState.BOOTING:
-            max_age = min(max_age, max(BOOTING_AGE, (now - changed) / 2))
         try:
-            fresh = await self.list_since(max(changed, now - max_age))
+            fresh = await self.list_since(self._needed(vm_id, max_age))
         except ReconcilerError as error:
             return unread(error)
         vm = self._listed(vm_id, fresh)
@@ -214,6 +213,23 @@ class Fleet:
         if told is not None and self._clock.now() < told[0] + self.settle:
             return replaced(told[1], state=VmState.BOOTING)  # the list may lag behind its creation
         return await self._absence(vm_id, fresh)
+
+    def _needed(self, vm_id: str, max_age: float) -> float:
+        """When a list must have begun that tells what is awaited of this VM: that it runs, or that it is gone. Nobody waits for the next
+        one that is due anyway."""
+        now, changed = self._clock.now(), self._changed.get(vm_id, 0.0)
+        since, known = max(changed, now - max_age), self.current(vm_id)
+        if known is None:
+            proving = self._proving(vm_id)
+            return max(since, proving) if proving <= now else since
+        return max(since, now - max(BOOTING_AGE, (now - changed) / 2)) if known.state is VmState.BOOTING else since
+
+    def _proving(self, vm_id: str) -> float:
+        """When the next list may begin that counts as proof of absence (`_absence`)."""
+        sighting = self._sightings.get(vm_id)
+        if sighting is None:
+            return math.inf
+        return sighting.seen + self.settle if sighting.missing is None else sighting.missing + BETWEEN_PROOFS
 
     def showed(self, vm_id: str, observed: Vm | Absent | Unknown) -> None:
         """Who decides about this VM has seen it so."""

@@ -110,7 +110,6 @@ def configure(
     faults: tuple[str, ...] = (),
     knobs: tuple[str, ...] = (),
     seed: int | None = None,
-    image: GuestImage | None = None,
 ) -> SimulatorConfig:
     """A configuration from the command line's words (`HOST:PORT`, `OP=S`, `OP:NTH:…`, `NAME=VALUE`); raises `UsageError`."""
     host, separator, port = listen.rpartition(":")
@@ -128,8 +127,7 @@ def configure(
     for spec in faults:
         parse_fault(spec, OPERATIONS)
     config = SimulatorConfig(host.strip("[]") or "127.0.0.1", int(port), 0, data, guests)
-    config = replace(config, knobs=turn(Knobs(), knobs), latency=delays, faults=faults, seed=seed, env_file=env_file)
-    return config if image is None else replace(config, image=image)
+    return replace(config, knobs=turn(Knobs(), knobs), latency=delays, faults=faults, seed=seed, env_file=env_file)
 
 
 class Simulator:

@@ -30,22 +30,21 @@ def test_the_strictest_match_over_all_levels_wins(policy: str, made: str, expect
 
 
 @pytest.mark.guarantee("G-28")
-def test_no_form_of_a_forbidden_command_is_allowed(capsys: pytest.CaptureFixture[str]) -> None:
-    forms = table.commands("attacks")
-    allowed = [form for policy in ("denylist", "careful") for form in forms if _verdict(policy, form) == "Allow"]
+@pytest.mark.parametrize(
+    ("corpus", "policies", "what", "least"),
+    [
+        ("attacks", ("denylist", "careful"), "get round rules about text", 250),
+        ("guard", ("denylist", "guarded"), "reach what guards the agent, whatever else is allowed", 200),
+    ],
+)
+def test_no_form_of_what_is_forbidden_is_allowed(
+    corpus: str, policies: tuple[str, ...], what: str, least: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forms = table.commands(corpus)
+    allowed = [form for policy in policies for form in forms if _verdict(policy, form) == "Allow"]
     with capsys.disabled():
-        print(f"\n{len(forms)} forms that get round rules about text: {len(allowed)} allowed")
-    assert len(forms) >= 250
-    assert not allowed
-
-
-@pytest.mark.guarantee("G-28")
-def test_no_form_that_reaches_what_guards_the_agent_is_allowed_whatever_else_is(capsys: pytest.CaptureFixture[str]) -> None:
-    forms = table.commands("guard")
-    allowed = [form for policy in ("denylist", "guarded") for form in forms if _verdict(policy, form) == "Allow"]
-    with capsys.disabled():
-        print(f"\n{len(forms)} forms that reach what guards the agent: {len(allowed)} allowed")
-    assert len(forms) >= 200
+        print(f"\n{len(forms)} forms that {what}: {len(allowed)} allowed")
+    assert len(forms) >= least
     assert not allowed
 
 
