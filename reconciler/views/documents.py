@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.api.registry import BY_NAME, Column
+from reconciler.api.registry import BY_NAME, READY, REASON, Column
 from reconciler.api.version import API_VERSION
 from reconciler.core.keys import Json, JsonValue, as_map, as_strings
 from reconciler.core.times import seconds, timestamp
@@ -85,6 +85,10 @@ def labels_of(doc: Json) -> dict[str, str]:
     return as_strings(as_map(doc.get("metadata")).get("labels"))
 
 
+_RUNS = {"running": "True", "unknown": "Unknown"}
+"""A state of a VM → the status of its condition Ready, if not False."""
+
+
 def vm_document(vm: Vm, owner: str, labels: Mapping[str, str] | None = None) -> Json:
     """A VM of the platform; `owner`: the object whose record it is in, '' when none is; `labels`: other ones than the platform's."""
     return {
@@ -95,7 +99,12 @@ def vm_document(vm: Vm, owner: str, labels: Mapping[str, str] | None = None) -> 
             "creationTimestamp": timestamp(vm.created_at),
             "labels": dict(vm.labels if labels is None else labels),
         },
-        "status": {"state": vm.state.value, "account": vm.owner_id, "owner": owner},
+        "status": {
+            "state": vm.state.value,
+            "account": vm.owner_id,
+            "owner": owner,
+            "conditions": [{"type": "Ready", "status": _RUNS.get(vm.state.value, "False"), "reason": vm.state.value.capitalize()}],
+        },
     }
 
 
@@ -165,6 +174,8 @@ def ready_message(status: Json) -> str:
 
 AGE = Column("Age", ".metadata.creationTimestamp", "Time since creation.", type="date")
 VM_COLUMNS = (
+    READY,
+    REASON,
     Column("State", ".status.state", "As the platform says."),
     Column("Owner", ".status.owner", "The object whose machine it is."),
     Column("Fleet", ".metadata.labels['fleet.vers.sh/fleet']", "The fleet that claims it.", wide=True),

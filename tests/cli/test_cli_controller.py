@@ -190,6 +190,8 @@ def test_the_platform_s_machines_by_their_whole_ids(stub: Platform, program: Pro
         assert vm_id in table
         assert "lieutenant/api" in table
         assert foreign[0] in table
+        assert table.split()[:3] == ["NAME", "READY", "REASON"]
+        assert {tuple(line.split()[1:3]) for line in table.splitlines()[1:]} == {("True", "Running")}
         assert {item["metadata"]["name"] for item in program.json("get", "vms")["items"]} == {vm_id, *foreign}
         assert controller.stop() == 0
     assert stub.present() == [vm_id]

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.keys import Json
-from reconciler.views.documents import VM, Table, age, document, ready_message, ready_reason, tables
+from reconciler.views.documents import VM, age, document, ready_message, ready_reason, tables
 from tests.views.doubles import stored
 
 ADA = document(replace(stored("Task", "ada", {"lieutenantRef": {"name": "x"}}), created_at=40.0))
 MACHINE: Json = {
     "kind": VM,
     "metadata": {"name": "v", "creationTimestamp": "1970-01-01T00:00:00Z", "labels": {"fleet.vers.sh/fleet": "f"}},
-    "status": {"state": "Running\x1b", "owner": ""},
+    "status": {"state": "Running\x1b", "owner": "", "conditions": [{"type": "Ready", "status": "True", "reason": "Running"}]},
 }
 
 
@@ -45,12 +45,14 @@ def test_a_time_that_is_none_has_no_age() -> None:
 
 def test_a_kind_alone_has_bare_names_and_several_have_prefixed_ones() -> None:
     (alone,) = tables([MACHINE], wide=False, namespaces=True, now=60.0)
-    assert alone == Table(("NAME", "STATE", "OWNER", "AGE"), (("v", "Running\\x1b", "<none>", "60s"),))
+    assert alone.header == ("NAME", "READY", "REASON", "STATE", "OWNER", "AGE")
+    assert alone.rows == (("v", "True", "Running", "Running\\x1b", "<none>", "60s"),)
     task, machine = tables([ADA, MACHINE], wide=True, namespaces=True, now=60.0)
     assert task.header[:2] == ("NAMESPACE", "NAME")
     assert task.rows[0][:2] == ("team", "task/ada")
     assert task.rows[0][task.header.index("AGE")] == "20s"
-    assert machine == Table(("NAME", "STATE", "OWNER", "FLEET", "AGE"), (("vm/v", "Running\\x1b", "<none>", "f", "60s"),))
+    assert machine.header == ("NAME", "READY", "REASON", "STATE", "OWNER", "FLEET", "AGE")
+    assert machine.rows == (("vm/v", "True", "Running", "Running\\x1b", "<none>", "f", "60s"),)
     assert tables([], wide=False, namespaces=False, now=0.0) == []
 
 
