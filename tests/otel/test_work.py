@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -99,7 +100,7 @@ def test_what_was_said_is_told_only_when_asked_for_and_then_without_secrets() ->
 
 
 def test_a_task_that_failed_says_why_and_one_without_its_conversation_has_what_is_known() -> None:
-    work = work_of(task(phase="Failed", reason="AcceptanceFailed", input_tokens=9, output_tokens=2, cost=0.5), AGENT, (), None)
+    work = work_of(task(phase="Failed", reason="AcceptanceFailed", input_tokens=9, output_tokens=2, cost=Decimal("0.5")), AGENT, (), None)
     assert (work.error, work.attributes["error.type"]) == ("AcceptanceFailed", "AcceptanceFailed")
     assert work.attributes["gen_ai.usage.input_tokens"] == 9
     assert work.attributes["reconciler.usage.cost_usd"] == 0.5
