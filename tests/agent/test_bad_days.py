@@ -88,7 +88,6 @@ async def test_one_that_ends_before_it_answers_is_lost(rig: Rig) -> None:
 
 
 @pytest.mark.guarantee("G-65")
-@pytest.mark.timeout(120)
 async def test_a_flood_of_output_neither_fills_disk_nor_memory_nor_silences_the_keeper(rig: Rig) -> None:
     await odd(rig)
     keeper = rig.keeper_pid()

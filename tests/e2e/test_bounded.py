@@ -12,7 +12,7 @@ from tests.e2e.conftest import API, PROFILE
 from tests.e2e.test_local import LOCAL, run
 from tests.program import Program
 
-pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow]
 
 SANDBOX = """  sandbox:
     fs: {writable: [/srv/data], hidden: [/root/.ssh]}

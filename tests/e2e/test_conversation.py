@@ -18,7 +18,7 @@ from tests.e2e.conftest import API
 from tests.e2e.test_survive import ASK, TELL, WAIT, Story, told
 from tests.program import Program
 
-pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow]
 
 
 @pytest.fixture

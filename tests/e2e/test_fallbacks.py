@@ -14,7 +14,7 @@ from tests.e2e.test_local import LOCAL, Here, run
 from tests.e2e.test_local import here as here
 from tests.program import Program
 
-pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow]
 
 PROFILE = """apiVersion: fleet.vers.sh/v1alpha1
 kind: BootProfile

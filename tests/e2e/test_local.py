@@ -17,7 +17,7 @@ from tests.e2e.chaos import AGENT, KEEPER, TITLES, Books, cmdline, user_texts
 from tests.e2e.conftest import PROFILE
 from tests.program import Controller, Program
 
-pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow]
 
 LOCAL = """apiVersion: fleet.vers.sh/v1alpha1
 kind: Lieutenant
