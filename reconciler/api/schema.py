@@ -66,7 +66,7 @@ def any_document(kinds: Sequence[Kind]) -> Json:
     }
 
 
-def _inlined(model: type[BaseModel] | type[Section]) -> Json:
+def _inlined(model: type) -> Json:
     raw = _as_pydantic_says(model)
     definitions = raw.get("$defs", {})
     assert isinstance(definitions, dict)
