@@ -158,6 +158,8 @@ def _import_everything() -> None:
     for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
         if not module.name.endswith("__main__") and ".migrations." not in module.name:
             importlib.import_module(module.name)
+    for late in ("alembic.command", "alembic.config"):  # imported where a store is made, which many a test begins with
+        importlib.import_module(late)
     assert threading.active_count() == 1, "a thread does not survive a fork"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from reconciler.api.document import Document
-from reconciler.api.markers import ListMap, Pattern, Rule, Told, one_of
+from reconciler.api.markers import Judged, ListMap, Pattern, Rule, Told, one_of
 from reconciler.api.meta import (
     AbsolutePath,
     Argument,
@@ -86,7 +86,7 @@ class Verification(Model):
     """Longest run."""
 
 
-def _warm_is_baked(model: Model) -> Iterator[Told]:
+def _warm_is_baked(model: Judged) -> Iterator[Told]:
     assert isinstance(model, Bake)
     if model.warm and not model.enabled:
         yield ("warm",), f"{WARM_NEEDS_BAKING}; set `enabled: true`"
@@ -147,7 +147,7 @@ class AgentProgram(Model):
     """Which tool calls its agents may make, whatever their lieutenants say."""
 
 
-def _has_origin(model: Model) -> Iterator[Told]:
+def _has_origin(model: Judged) -> Iterator[Told]:
     assert isinstance(model, BootProfileSpec)
     if model.source is None and model.extends is None:
         yield ("source",), "required unless `extends` names another profile; add `source: {image: default}`"

@@ -10,7 +10,7 @@ from pydantic import Field
 from reconciler.api.budget import Budget as Budget
 from reconciler.api.budget import OnExceeded as OnExceeded
 from reconciler.api.document import Document
-from reconciler.api.markers import ListSet, Rule, Told, Transition, immutable, immutable_inside, one_of
+from reconciler.api.markers import Judged, ListSet, Rule, Told, Transition, immutable, immutable_inside, one_of
 from reconciler.api.meta import (
     Choice,
     Count,
@@ -322,7 +322,7 @@ def _not_local(alias: str) -> Rule:
     """The optional field needs a VM."""
     message = f"cannot be used with `placement.type: Local`, which has no VM; remove `{alias}` or the placement"
 
-    def check(model: Model) -> Iterator[Told]:
+    def check(model: Judged) -> Iterator[Told]:
         assert isinstance(model, LieutenantSpec)
         if model.placement.type is PlacementType.LOCAL and getattr(model, alias) is not None:
             yield (alias,), message

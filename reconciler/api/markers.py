@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-
-if TYPE_CHECKING:
-    from reconciler.api.meta import Model
 
 Step = str | int
 """One step of a path: a field name as written in documents, or an index."""
@@ -26,6 +23,13 @@ Told = tuple[tuple[Step, ...], str]
 
 BROKEN = "broken_rule"
 """Type of the pydantic error that carries `Told`s in its context under `told`."""
+
+
+class Judged(Protocol):
+    """What a rule judges: a `Model`, which knows its fields by the names that documents give them."""
+
+    @classmethod
+    def attribute(cls, alias: str) -> str: ...
 
 
 def broken(told: Sequence[Told]) -> PydanticCustomError:
@@ -91,7 +95,7 @@ class ListMap:
     key: str
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        def check(items: tuple[Model, ...]) -> tuple[Model, ...]:
+        def check(items: tuple[object, ...]) -> tuple[object, ...]:
             names = [str(getattr(item, self.key)) for item in items]
             again = [(index, name) for index, name in enumerate(names) if name in names[:index]] if len(set(names)) < len(names) else []
             if again:
@@ -139,7 +143,7 @@ class Rule:
 
     message: str
     cel: str
-    check: Callable[[Model], Iterable[Told]] = field(repr=False)
+    check: Callable[[Judged], Iterable[Told]] = field(repr=False)
     at: str = ""
 
 
@@ -149,11 +153,11 @@ class Transition:
 
     message: str
     cel: str
-    check: Callable[[Model, Model], Iterable[Told]] = field(repr=False)
+    check: Callable[[Judged, Judged], Iterable[Told]] = field(repr=False)
     at: str = ""
 
 
-def _value(model: Model, alias: str) -> object:
+def _value(model: Judged, alias: str) -> object:
     return getattr(model, type(model).attribute(alias))
 
 
@@ -168,7 +172,7 @@ def one_of(*aliases: str, required: bool = True) -> Rule:
     else:
         cel = " + ".join(f"(has(self.{alias}) ? 1 : 0)" for alias in aliases) + (" == 1" if required else " <= 1")
 
-    def check(model: Model) -> Iterator[Told]:
+    def check(model: Judged) -> Iterator[Told]:
         given = [alias for alias in aliases if _value(model, alias) is not None]
         if len(given) > 1:
             yield (), f"{message}, not {' and '.join(given)}; keep {count}"
@@ -189,7 +193,7 @@ def immutable(*aliases: str) -> tuple[Transition, ...]:
 def _immutable(alias: str) -> Transition:
     message = f"`{alias}` is immutable"
 
-    def check(old: Model, new: Model) -> Iterator[Told]:
+    def check(old: Judged, new: Judged) -> Iterator[Told]:
         if _value(old, alias) != _value(new, alias):
             yield (alias,), f"{message}; {_ANEW}"
 
@@ -201,11 +205,11 @@ def immutable_inside(group: str, alias: str, default: str) -> Transition:
     """`group.alias` never changes; unset counts as its `default`, so writing the default down is no change."""
     message = f"`{group}.{alias}` is immutable"
 
-    def read(model: Model) -> object:
+    def read(model: Judged) -> object:
         inner = getattr(model, type(model).attribute(group))
         return getattr(inner, type(inner).attribute(alias))
 
-    def check(old: Model, new: Model) -> Iterator[Told]:
+    def check(old: Judged, new: Judged) -> Iterator[Told]:
         if read(old) != read(new):
             yield (group, alias), f"{message} (it was {read(old)}); {_ANEW}"
 
@@ -219,7 +223,7 @@ def presence_immutable(alias: str) -> Transition:
     """Whether the optional field is set never changes; its value may."""
     message = f"whether `{alias}` is set is immutable; use a new name, or put it back as it was"
 
-    def check(old: Model, new: Model) -> Iterator[Told]:
+    def check(old: Judged, new: Judged) -> Iterator[Told]:
         if (_value(old, alias) is None) != (_value(new, alias) is None):
             yield (alias,), message
 

@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 from reconciler.api.docstrings import descriptions
 from reconciler.api.jsontype import Json as Json
 from reconciler.api.jsontype import JsonValue as JsonValue
-from reconciler.api.markers import Checked, ListAtomic, ListMap, ListSet, Pattern, Rule, Told, Transition, broken, one_of
+from reconciler.api.markers import Checked, Judged, ListAtomic, ListMap, ListSet, Pattern, Rule, Told, Transition, broken, one_of
 from reconciler.api.version import API_VERSION as API_VERSION
 from reconciler.api.version import GROUP as GROUP
 from reconciler.api.version import VERSION as VERSION
@@ -206,7 +206,7 @@ class KeyRef(Model):
     """Which of its keys."""
 
 
-def _program(model: Model) -> Iterable[Told]:
+def _program(model: Judged) -> Iterable[Told]:
     if "/" in (first := getattr(model, "command")[0]) and not first.startswith("/"):  # noqa: B009
         yield ("command", 0), "must be the name of a program, or where it is from the root on; write it so"
 

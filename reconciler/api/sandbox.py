@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, StringConstraints
 
-from reconciler.api.markers import ListSet, Pattern, Rule, Told
+from reconciler.api.markers import Judged, ListSet, Pattern, Rule, Told
 from reconciler.api.meta import AbsolutePath, Items, Model
 
 Paths = Annotated[Items[AbsolutePath], Field(max_length=64), ListSet()]
@@ -33,7 +33,7 @@ def guards(path: str) -> bool:
     return above or any(path == place or path.startswith(f"{place}/") for place in (*GUARDED, *SYSTEM))
 
 
-def _leaves_the_guard_alone(model: Model) -> Iterator[Told]:
+def _leaves_the_guard_alone(model: Judged) -> Iterator[Told]:
     assert isinstance(model, SandboxFiles)
     for index, path in enumerate(model.writable):
         if guards(path):

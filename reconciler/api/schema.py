@@ -7,6 +7,7 @@ here or refused; the table of rules is in field-anchors §6.2. No defaults go in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -65,13 +66,19 @@ def any_document(kinds: Sequence[Kind]) -> Json:
     }
 
 
-def _inlined(model: type[BaseModel] | type[Section]) -> Json:
-    raw: Json = TypeAdapter(model).json_schema(by_alias=True, mode="validation")
-    definitions = raw.pop("$defs", {})
+def _inlined(model: type) -> Json:
+    raw = _as_pydantic_says(model)
+    definitions = raw.get("$defs", {})
     assert isinstance(definitions, dict)
-    inlined = _inline(raw, definitions, ())
+    inlined = _inline({key: value for key, value in raw.items() if key != "$defs"}, definitions, ())
     assert isinstance(inlined, dict)
     return inlined
+
+
+@cache
+def _as_pydantic_says(model: type) -> Json:
+    """The same at every call, and most of what a schema costs; nobody changes it, `_inline` makes everything anew."""
+    return TypeAdapter(model).json_schema(by_alias=True, mode="validation")
 
 
 def _inline(node: JsonValue, definitions: Json, within: tuple[str, ...]) -> JsonValue:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from reconciler.api.budget import TaskBudget
 from reconciler.api.document import Document
-from reconciler.api.markers import ListAtomic, ListMap, ListSet, Rule, Told, Transition, immutable, one_of
+from reconciler.api.markers import Judged, ListAtomic, ListMap, ListSet, Rule, Told, Transition, immutable, one_of
 from reconciler.api.meta import (
     Argv,
     Choice,
@@ -89,7 +89,7 @@ class Approval(Model):
     """Why not; the agent is told."""
 
 
-def _only_a_steer_aims(model: Model) -> Iterator[Told]:
+def _only_a_steer_aims(model: Judged) -> Iterator[Told]:
     assert isinstance(model, TaskSpec)
     if model.target is not None and model.delivery is not Delivery.STEER:
         yield ("target",), "only a steer has a target; add `delivery: Steer` or remove `target`"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from reconciler.api.document import Document
 from reconciler.api.lieutenant import AgentSettings, BindCreated, Budget, Snapshots, Update
-from reconciler.api.markers import ListMap, Rule, Told, Transition, immutable, presence_immutable
+from reconciler.api.markers import Judged, ListMap, Rule, Told, Transition, immutable, presence_immutable
 from reconciler.api.meta import Choice, DeletionPolicy, Items, Mode, Model, Name, Prose, Ref, Resources
 
 
@@ -37,25 +37,25 @@ class LieutenantTemplate(AgentSettings):
     """Who this agent is; unset: the node's name and category."""
 
 
-def _branch_has_parent(model: Model) -> Iterator[Told]:
+def _branch_has_parent(model: Judged) -> Iterator[Told]:
     assert isinstance(model, Node)
     if model.from_ is Origin.PARENT and model.parent is None:
         yield ("from",), "`from: Parent` needs a parent; add `parent: NODE` or remove `from`"
 
 
-def _node_has_profile(model: Model) -> Iterator[Told]:
+def _node_has_profile(model: Judged) -> Iterator[Told]:
     assert isinstance(model, Node)
     if model.from_ is Origin.PROFILE and model.profile_ref is None:
         yield ("profileRef",), "required unless `from: Parent`; add `profileRef: {name: ...}`"
 
 
-def _node_is_not_its_parent(model: Model) -> Iterator[Told]:
+def _node_is_not_its_parent(model: Judged) -> Iterator[Told]:
     assert isinstance(model, Node)
     if model.parent == model.name:
         yield ("parent",), f"{model.name!r} cannot be its own parent (a cycle); name another node or remove `parent`"
 
 
-def _node_may_have_agent(model: Model) -> Iterator[Told]:
+def _node_may_have_agent(model: Judged) -> Iterator[Told]:
     assert isinstance(model, Node)
     if model.lieutenant is not None and not model.has_agent:
         yield ("lieutenant",), f"a node of category {model.category} has no agent; remove `lieutenant` or change the category"
@@ -64,7 +64,7 @@ def _node_may_have_agent(model: Model) -> Iterator[Told]:
 ADOPTS_ONE = "takes over one machine that exists; remove `adopt`, or `replicas` and `from: Parent`"
 
 
-def _adopts_one(model: Model) -> Iterator[Told]:
+def _adopts_one(model: Judged) -> Iterator[Told]:
     assert isinstance(model, Node)
     if model.adopt is not None and (model.replicas is not None or model.from_ is Origin.PARENT):
         yield ("adopt",), ADOPTS_ONE
@@ -193,7 +193,7 @@ class Strategy(Model):
     """Most nodes that are down for a change at once."""
 
 
-def _graph(model: Model) -> Iterator[Told]:
+def _graph(model: Judged) -> Iterator[Told]:
     assert isinstance(model, VMTreeSpec)
     parents = {node.name: node.parent for node in model.nodes}
     ghosts = False
@@ -253,7 +253,7 @@ class VMTreeSpec(Model):
     """What becomes of the VMs."""
 
 
-def _names_fit(model: Model) -> Iterator[Told]:
+def _names_fit(model: Judged) -> Iterator[Told]:
     assert isinstance(model, VMTree)
     for index, node in enumerate(model.spec.nodes):
         ordinal = "" if node.replicas is None else f"-{max(node.replicas - 1, 0)}"

@@ -107,7 +107,7 @@ async def documents(
 
             every = [(name, doc) for name, doc in await vms(config, store) if not selector or matches(labels_of(doc), selector)]
         elif kind == COMMIT:
-            from reconciler.cli.snapshots import commits
+            from reconciler.cli.commits import commits
 
             every = [(name, doc) for name, doc in await commits(config, store, namespace)]
         elif kind == AUDIT:

@@ -90,7 +90,7 @@ def test_what_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.guarantee("G-63")
 def test_a_store_goes_through_a_pipe(tmp_path: Path) -> None:
-    here, there = Program(tmp_path / "here", {}), Program(tmp_path / "there", {})
+    here, there = Program(tmp_path / "here", {}, warm=True), Program(tmp_path / "there", {}, warm=True)
     here("apply", "-f", "-", stdin=FLEET)
     there("import", "-", stdin=here("export"))
     assert there.json("get", "all") == here.json("get", "all")

@@ -9,6 +9,8 @@ import ast
 import re
 import sys
 import textwrap
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -17,11 +19,13 @@ PROMISE = re.compile(r"^### (G-\d\d): .+$", re.MULTILINE)
 PLANNED = "Tests: none yet; planned."
 
 
-def marked() -> dict[str, set[str]]:
+@cache
+def marked() -> Mapping[str, set[str]]:
     """Guarantee → the test files with a mark of it, also those that this machine could not run."""
     found: dict[str, set[str]] = {}
     for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        text = path.read_text("utf-8")
+        for node in ast.walk(ast.parse(text)) if "guarantee" in text else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "guarantee":
                 for argument in node.args:
                     if isinstance(argument, ast.Constant):
@@ -41,7 +45,7 @@ def written(page: str) -> str:
     return "".join(_with_tests(part, proven) if part.startswith("### G-") else part for part in parts)
 
 
-def _with_tests(section: str, proven: dict[str, set[str]]) -> str:
+def _with_tests(section: str, proven: Mapping[str, set[str]]) -> str:
     head = PROMISE.match(section)
     text, found, _ = section.partition("\nTests:")
     if head is None or not found:

@@ -93,7 +93,11 @@ def points_of(name: str) -> list[tuple[int, str]]:
     return [(number, kind) for number, effect in enumerate(effects_of(name), 1) for kind in faults_of(effect, number, every)]
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+each_story = pytest.mark.parametrize("name", SCENARIOS, scope="module")
+"""Tests of one story follow each other, so that mostly one worker runs them and plays the run without a fault once."""
+
+
+@each_story
 def test_without_a_fault(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     effects = effects_of(name)
     points = len(points_of(name))
@@ -147,7 +151,7 @@ def strike(name: str, points: list[tuple[int, str]]) -> None:
 @pytest.mark.guarantee("G-08")
 @pytest.mark.guarantee("G-20")
 @pytest.mark.guarantee("G-22")
-@pytest.mark.parametrize("name", SCENARIOS)
+@each_story
 def test_a_few_faults_at_random(name: str) -> None:
     strike(name, sample(f"few of {name}", points_of(name), FEW))
 
@@ -155,7 +159,7 @@ def test_a_few_faults_at_random(name: str) -> None:
 @pytest.mark.guarantee("G-02")
 @pytest.mark.guarantee("G-03")
 @pytest.mark.guarantee("G-07")
-@pytest.mark.parametrize("name", SCENARIOS)
+@each_story
 def test_a_lie_at_random(name: str) -> None:
     """One wrong list after a lost answer, an odd header or field, or a made-up value of the right type does no harm."""
     strike(name, sample(f"lies of {name}", lies_at(name), 1))
@@ -189,7 +193,7 @@ def test_what_is_said_for_a_task_and_arrives_late_is_said_once(name: str) -> Non
     strike(name, [(number, "late") for number, effect in enumerate(effects_of(name), 1) if effect == "keeper.send"])
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@each_story
 def test_every_kind_of_lie_is_among_the_points(name: str) -> None:
     """Of every call to the platform that a scenario makes, each kind is struck somewhere."""
     struck = {kind for _, kind in lies_at(name)}
@@ -239,7 +243,7 @@ def test_a_removal_of_a_snapshot_that_was_not_answered_is_finished_before_anothe
 @pytest.mark.guarantee("G-22")
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("name", SCENARIOS)
+@each_story
 @pytest.mark.timeout(600)
 def test_every_fault_at_every_effect(name: str, part: int) -> None:
     """Of a run's share of them: see FAULT_SHARE."""

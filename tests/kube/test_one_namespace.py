@@ -70,7 +70,7 @@ def test_an_operator_that_may_not_read_kube_system_waits_and_begins_when_it_may(
     team = plane.namespace("team")
     plane.kubectl("delete", "clusterrolebinding", "operator")
     env = {"KUBECONFIG": str(plane.operator.kubeconfig), "VERS_BASE_URL": "http://127.0.0.1:9", "VERS_API_KEY": "k"}
-    with Program(tmp_path / "operator", env).operator("--namespace", team.name) as operator:
+    with Program(tmp_path / "operator", env, warm=True).operator("--namespace", team.name) as operator:
         operator.says("waiting: ")
         operator.says('cannot get resource "namespaces"')
         operator.says("bind the ClusterRole reconciler-cluster")

@@ -85,7 +85,8 @@ def report_the_provider(v: GovernPart) -> Wait | Refuse | None:
     if breaker.refused:
         return Refuse(Reason.MODEL_REFUSED, provider.words)
     if breaker.open and (breaker.blocks(v.lt.now, provider.probing) or provider.wanted):
-        return Wait(Reason.PROVIDER_LIMITED, provider.words, until=max(provider.again_at, v.lt.now + 1.0))
+        # Not a second from now when that time has come and nobody may try, in a halted fleet say: status would be written at every look.
+        return Wait(Reason.PROVIDER_LIMITED, provider.words, until=provider.again_at)
     return None
 
 
