@@ -34,7 +34,7 @@ def logs(
     ] = None,
     selector: Selector = "",
     task: Annotated[str, typer.Option("--task", metavar="NAME", help="Only what belongs to this task.", show_default=False)] = "",
-    grep: Grep = "",
+    grep: Grep = None,
     fixed: Fixed = False,
     ignore_case: IgnoreCase = False,
     around: Around = 0,
@@ -45,8 +45,8 @@ def logs(
     """Print or search the whole conversation of an agent.
 
     Prompts, answers, tool calls and their results, each below a line that says who and when: `--- user 2026-01-31T12:00:00Z ---`. With
-    --grep only lines in which PATTERN is found, with their numbers in that piece. -f
-    goes on until Ctrl-C (130), or until the lieutenant or the task is gone (0). It is read from the mirror of
+    --grep only lines in which PATTERN is found, with their numbers in that piece; that nothing is found is said on standard error, and the
+    exit code is 0 then, too. -f goes on until Ctrl-C (130), or until the lieutenant or the task is gone (0). It is read from the mirror of
     the conversation, so no machine is asked; secrets are taken out before anything is searched."""
     wanted = search(grep, fixed, ignore_case, around)
     keys, of = _named(config, words or [], selector, task)

@@ -39,7 +39,7 @@ def output_of(
         int | None,
         typer.Option("--history", metavar="N", min=0, help="The last N answers, also of earlier conversations; 0: all.", show_default="1"),
     ] = None,
-    grep: Grep = "",
+    grep: Grep = None,
     fixed: Fixed = False,
     ignore_case: IgnoreCase = False,
     around: Around = 0,
@@ -50,8 +50,8 @@ def output_of(
 
     Several answers are told apart by lines `--- answer 2 of 3 ---`; what a terminal would obey, or not show, is written out (`\\x1b`).
     With -l: of all lieutenants with these labels, each below a line `--- lieutenant/NAME ---`.
-    With --grep: of all answers, also of earlier conversations, the lines in which PATTERN is found, with their numbers in the answer.
-    -f goes on until Ctrl-C (130), or until the lieutenant or the task is gone (0).
+    With --grep: of all answers, also of earlier conversations, the lines in which PATTERN is found, with their numbers in the answer; that
+    nothing is found is said on standard error (0). -f goes on until Ctrl-C (130), or until the lieutenant or the task is gone (0).
     It is read from the mirror of the conversation, so no machine is asked. With --kube: the answers of its tasks, as their status has
     them."""
     if bool(words) == bool(selector):
