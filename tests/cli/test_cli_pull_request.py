@@ -87,6 +87,7 @@ def test_it_is_planned_as_it_will_be_once_it_is_merged(run: Run, origin: Origin,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.guarantee("G-41", "G-43")
 def test_the_job_tells_of_the_fleet_that_a_controller_has(job: Job, forge: Forge, origin: Origin, tmp_path: Path) -> None:
     origin.commit(FLEET)
@@ -118,6 +119,8 @@ def test_the_job_tells_of_the_fleet_that_a_controller_has(job: Job, forge: Forge
 
 
 @pytest.mark.real("PostgreSQL")
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_from_elsewhere_it_needs_the_store_as_a_user_who_may_only_read(
     job: Job, forge: Forge, origin: Origin, postgres_server: PostgresServer
 ) -> None:
