@@ -15,6 +15,7 @@ import typer
 
 from reconciler.cli import names
 from reconciler.cli.access import reader
+from reconciler.cli.hangup import until_unread
 from reconciler.cli.output import piece, say
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
@@ -61,7 +62,7 @@ def attach(
 
     A typed line goes into the running turn, or becomes the next task. Ctrl-C detaches and disturbs nothing."""
     with suppress(KeyboardInterrupt):
-        asyncio.run(_attach(config, names.of_kind(words, "Lieutenant", config.namespace), history))
+        asyncio.run(until_unread(_attach(config, names.of_kind(words, "Lieutenant", config.namespace), history)))
 
 
 async def _attach(config: Config, host: Key, history: int) -> None:

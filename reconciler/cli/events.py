@@ -10,6 +10,7 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
+from reconciler.cli.hangup import until_unread
 from reconciler.cli.names import Selector
 from reconciler.cli.read import POLL, Watch
 from reconciler.cli.redaction import redaction
@@ -80,7 +81,7 @@ def events(
                     else:
                         output.show([event_document(event)], shape, True)
 
-    asyncio.run(run())
+    asyncio.run(until_unread(run()) if watch else run())
 
 
 def event_row(event: Event, clean: Callable[[str], str], namespaces: bool = False) -> list[str]:

@@ -21,7 +21,7 @@ MOST = 1000
 """Characters of an expression."""
 
 Grep = Annotated[
-    str,
+    str | None,
     typer.Option("--grep", metavar="PATTERN", help="Only lines in which this regular expression is found, numbered.", show_default=False),
 ]
 Fixed = Annotated[bool, typer.Option("-F", "--fixed", help="With --grep: PATTERN is plain text.")]
@@ -56,12 +56,15 @@ class Search:
             after = max(after, end)
 
 
-def search(pattern: str, fixed: bool, ignore_case: bool, around: int) -> Search | None:
-    """None where nothing is looked for. Raises `UsageError` for what is no expression, and for what goes with one only."""
-    if not pattern:
+def search(pattern: str | None, fixed: bool, ignore_case: bool, around: int) -> Search | None:
+    """None where nothing is looked for. Raises `UsageError` for what is no expression, for an empty one, which is found everywhere and is
+    what a script has whose variable was never set, and for what goes with one only."""
+    if pattern is None:
         if fixed or ignore_case or around:
             raise UsageError("there is nothing to search for", "--grep", "say what, or leave --fixed, --ignore-case and --around out")
         return None
+    if not pattern:
+        raise UsageError("PATTERN is empty", "--grep", "say what is looked for (^ is found in every line), or leave --grep out")
     if len(pattern) > MOST:
         raise UsageError(f"it has more than {MOST} characters", "--grep", "write a shorter one")
     try:

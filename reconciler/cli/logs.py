@@ -11,16 +11,17 @@ import typer
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.grep import Around, Fixed, Grep, IgnoreCase, search
+from reconciler.cli.hangup import until_unread
 from reconciler.cli.names import Selector
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
 from reconciler.cli.said import SPEAKER
+from reconciler.cli.talk import Talk, still_there
 from reconciler.config import Config
 from reconciler.core.keys import Key
 from reconciler.core.messages import Message
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import UsageError
-from reconciler.views.conversation import Conversation, before, session_of, with_prompt
 from reconciler.views.entries import entries
 
 TASK = "Task"
@@ -33,7 +34,7 @@ def logs(
     ] = None,
     selector: Selector = "",
     task: Annotated[str, typer.Option("--task", metavar="NAME", help="Only what belongs to this task.", show_default=False)] = "",
-    grep: Grep = "",
+    grep: Grep = None,
     fixed: Fixed = False,
     ignore_case: IgnoreCase = False,
     around: Around = 0,
@@ -44,8 +45,9 @@ def logs(
     """Print or search the whole conversation of an agent.
 
     Prompts, answers, tool calls and their results, each below a line that says who and when: `--- user 2026-01-31T12:00:00Z ---`. With
-    --grep only lines in which PATTERN is found, with their numbers in that piece. It is read from the mirror of the conversation, so no
-    machine is asked; secrets are taken out before anything is searched."""
+    --grep only lines in which PATTERN is found, with their numbers in that piece; that nothing is found is said on standard error, and the
+    exit code is 0 then, too. -f goes on until Ctrl-C (130), or until the lieutenant or the task is gone (0). It is read from the mirror of
+    the conversation, so no machine is asked; secrets are taken out before anything is searched."""
     wanted = search(grep, fixed, ignore_case, around)
     keys, of = _named(config, words or [], selector, task)
 
@@ -59,28 +61,28 @@ def logs(
                 chosen = [obj.key for obj in await fitting(store, config.namespace, selector, ("Lieutenant",))]
             clean = await redaction(config, store)
 
-            def shown(key: Key, messages: Sequence[Message]) -> list[str]:
+            def shown(log: Log, messages: Sequence[Message]) -> list[str]:
                 """Lines, each piece below its own title."""
                 lines: list[str] = []
-                for piece in entries(messages):
+                for piece in entries(messages, log.tools):
                     text = clean(piece.text)
                     body = [plain(line) for line in text.split("\n")] if wanted is None else wanted.lines(text)
                     lines += [f"{SPEAKER}{piece.title} ---", *body] if body else []
-                return [f"{SPEAKER}{names.short(key)} ---", *lines] if lines and selector else lines
+                return [f"{SPEAKER}{names.short(log.key)} ---", *lines] if lines and selector else lines
 
             told = [Log(store, key, about) for key in chosen]
-            lines = [line for log in told for line in shown(log.key, await log.begin(earlier or wanted is not None))]
+            lines = [line for log in told for line in shown(log, await log.begin(earlier or wanted is not None))]
             for line in lines[-tail:] if tail else lines:
                 output.out(line)
             if not lines:
                 output.say("nothing found")
-            while follow and told:
+            while follow and (told := still_there(told)):
                 await asyncio.sleep(POLL)
                 for log in told:
-                    for line in shown(log.key, await log.more()):
+                    for line in shown(log, await log.more()):
                         output.out(line)
 
-    asyncio.run(run())
+    asyncio.run(until_unread(run()) if follow else run())
 
 
 def plain(line: str) -> str:
@@ -88,30 +90,12 @@ def plain(line: str) -> str:
     return f" {line}" if line.startswith(SPEAKER) else line
 
 
-class Log:
-    """The conversation of one lieutenant. `of`: of this task only."""
+class Log(Talk):
+    """`tools`: which tool was called, by call."""
 
     def __init__(self, store: Store, key: Key, of: StoredObject | None) -> None:
-        self.key, self._store, self._of = key, store, of
-        self._talk: Conversation | None = None
-        self._told = 0
-
-    async def begin(self, earlier: bool) -> list[Message]:
-        """Everything so far; `earlier`: also of conversations before the one in force."""
-        obj = await one(self._store, self.key)
-        said = list(await before(self._store, obj)) if earlier and self._of is None else []
-        return said + await self.more()
-
-    async def more(self) -> list[Message]:
-        """What came since the last call."""
-        of = await one(self._store, self._of.key) if self._of is not None else None  # where its turn ends is known later
-        session = session_of(await one(self._store, self.key), of)
-        if self._talk is None or self._talk.session != session:
-            self._talk, self._told = Conversation(self._store, session), 0
-        await self._talk.refresh()
-        messages = self._talk.messages if of is None else with_prompt(self._talk.messages, of)
-        fresh, self._told = list(messages[self._told :]), len(messages)
-        return fresh
+        super().__init__(store, key, of)
+        self.tools: dict[str, str] = {}
 
 
 def _named(config: Config, words: Sequence[str], selector: str, task: str) -> tuple[list[Key], Key | None]:

@@ -42,8 +42,9 @@ def execute(argv: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever reads our output has seen enough; the interpreter must not fail again while it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from reconciler.cli.output import nowhere
+
+        nowhere()
         return FAILED
     except OSError as error:
         if error.errno == errno.EPIPE:

@@ -12,6 +12,7 @@ from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
 from reconciler.cli.access import reader, say_when_halted
 from reconciler.cli.books import PLAIN, Books
+from reconciler.cli.hangup import until_unread
 from reconciler.cli.several import tell
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key, boot_profile
@@ -84,7 +85,7 @@ def get(
                     output.say(f"{name[0].lower()}/{name[2]} is gone")
                 seen = fresh
 
-    asyncio.run(run())
+    asyncio.run(until_unread(run()) if watch else run())
 
 
 async def documents(

@@ -194,6 +194,8 @@ def plan(
     shape = parse_format(output, ("table", "json"))
     given = [*(paths or ()), *(filename or ())]
     at = where(config, given)
+    if config.kube and at.repositories:
+        raise UsageError("a cluster is planned from files", at.repositories[0].address.name, "check it out, and name its folder")
     forecast = asyncio.run(_of_apply(config, at.paths) if config.kube else _forecast(config, at, prune))
     if shape.kind == "json":
         out(to_json(forecast.document()))

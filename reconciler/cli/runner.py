@@ -7,14 +7,15 @@ import json
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler import log
 from reconciler.cli import names
-from reconciler.cli.output import out, say
+from reconciler.cli.hangup import when_unread
+from reconciler.cli.output import nowhere, out, say
 from reconciler.config import Config
 from reconciler.core.keys import Json
 from reconciler.engine.ports import Event
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # heavy parts, loaded when they are needed
 
 STOP_SECONDS = 4.0
 TERMINATED = 0
+UNREAD = 1
 INTERRUPTED = 130
 
 logger = logging.getLogger("reconciler.cli")
@@ -56,7 +58,8 @@ class Runner:
         loop.add_signal_handler(signal.SIGTERM, self.finish, TERMINATED)
         loop.add_signal_handler(signal.SIGINT, self.finish, INTERRUPTED)
         self.log()
-        await work()
+        with when_unread(self._unread):
+            await work()
         return self._end.result()
 
     def log(self, known: Callable[[], Iterable[str]] = tuple) -> None:
@@ -69,6 +72,12 @@ class Runner:
         """End with this exit code, unless another one was given before."""
         if not self._end.done():
             self._end.set_result(code)
+
+    def _unread(self) -> None:
+        nowhere()
+        if not self.ending:
+            say("error: nobody reads what is printed any more (standard output): to go on without a reader, let it be written to a file")
+        self.finish(UNREAD)
 
     @property
     def ending(self) -> bool:
@@ -100,7 +109,8 @@ class Runner:
         """Before the engine starts: print every event, and the platform's absence."""
 
         def event(one: Event) -> None:
-            out(transition(one, log.redact(one.message, engine.secrets.known()), self.config))
+            with suppress(BrokenPipeError):  # it stops: `_unread`
+                out(transition(one, log.redact(one.message, engine.secrets.known()), self.config))
 
         engine.subscribe(events=event, platform=platform_line)
 

@@ -11,14 +11,16 @@ import typer
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.grep import Around, Fixed, Grep, IgnoreCase, Search, search
+from reconciler.cli.hangup import until_unread
 from reconciler.cli.names import Selector
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
+from reconciler.cli.talk import Talk, still_there
 from reconciler.config import Config
 from reconciler.core.keys import Key
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import UsageError
-from reconciler.views.conversation import Conversation, answers, before, is_for, session_of, texts, turn_of
+from reconciler.views.conversation import answers, before, is_for, texts
 
 BOUNDARY = "--- answer "
 SPEAKER = "--- "
@@ -37,7 +39,7 @@ def output_of(
         int | None,
         typer.Option("--history", metavar="N", min=0, help="The last N answers, also of earlier conversations; 0: all.", show_default="1"),
     ] = None,
-    grep: Grep = "",
+    grep: Grep = None,
     fixed: Fixed = False,
     ignore_case: IgnoreCase = False,
     around: Around = 0,
@@ -48,7 +50,8 @@ def output_of(
 
     Several answers are told apart by lines `--- answer 2 of 3 ---`; what a terminal would obey, or not show, is written out (`\\x1b`).
     With -l: of all lieutenants with these labels, each below a line `--- lieutenant/NAME ---`.
-    With --grep: of all answers, also of earlier conversations, the lines in which PATTERN is found, with their numbers in the answer.
+    With --grep: of all answers, also of earlier conversations, the lines in which PATTERN is found, with their numbers in the answer; that
+    nothing is found is said on standard error (0). -f goes on until Ctrl-C (130), or until the lieutenant or the task is gone (0).
     It is read from the mirror of the conversation, so no machine is asked. With --kube: the answers of its tasks, as their status has
     them."""
     if bool(words) == bool(selector):
@@ -73,7 +76,7 @@ def output_of(
                 output.say(f"nothing found in namespace {config.namespace}")
             clean = await redaction(config, store)
             of = await one(store, wanted) if wanted is not None else None
-            speakers = [Speaker(config, store, known, of) for known in keys]
+            speakers = [Speaker(store, known, of, bool(config.kube)) for known in keys]
             last: Key | None = None
 
             def head(of_whom: Key) -> None:
@@ -83,7 +86,7 @@ def output_of(
                 last = of_whom
 
             for speaker in speakers:
-                said = await speaker.begin(history)
+                said = await speaker.said(history)
                 count = history if history is not None else (0 if wanted or tail else 1)
                 shown = found_in([clean(one_answer) for one_answer in (said[-count:] if count else said)], looked_for)
                 text = "\n\n".join(shown if raw or history is None else told_apart(shown))
@@ -92,15 +95,15 @@ def output_of(
                     show(text[-tail:] if tail else text)
             if last is None and looked_for is not None:
                 output.say("nothing found")
-            while follow and speakers:
+            while follow and (speakers := still_there(speakers)):
                 await asyncio.sleep(POLL)
                 for speaker in speakers:
-                    for one_more in await speaker.more():
+                    for one_more in await speaker.says():
                         for text in filter(None, found_in([clean(one_more)], looked_for)):
                             head(speaker.key)
                             show("\n" + text)
 
-    asyncio.run(run())
+    asyncio.run(until_unread(run()) if follow else run())
 
 
 def found_in(said: Sequence[str], looked_for: Search | None) -> list[str]:
@@ -108,37 +111,32 @@ def found_in(said: Sequence[str], looked_for: Search | None) -> list[str]:
     return list(said) if looked_for is None else ["\n".join(looked_for.lines(text)) for text in said]
 
 
-class Speaker:
-    """What one lieutenant says. `of`: for this task only."""
+class Speaker(Talk):
+    """What one lieutenant itself says. `of`: for this task only. `kube`: what status has of it; a cluster mirrors no conversation."""
 
-    def __init__(self, config: Config, store: Store, key: Key, of: StoredObject | None) -> None:
-        self.key, self._store, self._of, self._kube = key, store, of, bool(config.kube)
-        self._talk: Conversation | None = None
-        self._told = 0
+    def __init__(self, store: Store, key: Key, of: StoredObject | None, kube: bool) -> None:
+        super().__init__(store, key, of)
+        self._kube = kube
+        self._answers = 0
 
-    async def begin(self, history: int | None) -> list[str]:
-        """All answers so far; of earlier conversations too where `history` asks for more than this one has."""
-        obj = await one(self._store, self.key)
-        self._talk = Conversation(self._store, session_of(obj, self._of))
-        await self._talk.refresh()
-        said = texts(self._talk.messages if self._of is None else turn_of(self._talk.messages, self._of))
+    async def said(self, history: int | None) -> list[str]:
+        """All answers so far; of earlier conversations too where `history` asks for more than this one has. Raises `NotFound`."""
+        said = texts(await self.begin(False))
         if self._kube:
-            said = await told(self._store, self.key, self._of)
-        self._told = len(said)
+            said = await self._told_more()
         if history is not None and self._of is None and (history == 0 or len(said) < history):
-            said = texts(await before(self._store, obj)) + said
+            said = texts(await before(self._store, await one(self._store, self.key))) + said
         return said
 
-    async def more(self) -> list[str]:
+    async def says(self) -> list[str]:
         """What was said since the last call."""
-        if self._kube:
-            now = await told(self._store, self.key, self._of)
-            fresh, self._told = now[self._told :], len(now)
-            return fresh
-        talk = self._talk
-        if talk is None or (self._of is None and session_of(obj := await one(self._store, self.key)) != talk.session):
-            talk = self._talk = Conversation(self._store, session_of(obj))
-        return texts(await talk.refresh())
+        fresh = texts(await self.more())
+        return await self._told_more() if self._kube and self.gone is None else fresh
+
+    async def _told_more(self) -> list[str]:
+        now = await told(self._store, self.key, self._of)
+        fresh, self._answers = now[self._answers :], len(now)
+        return fresh
 
 
 def told_apart(said: Sequence[str]) -> list[str]:

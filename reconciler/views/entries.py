@@ -19,9 +19,9 @@ class Entry:
     text: str
 
 
-def entries(messages: Iterable[Message]) -> Iterator[Entry]:
-    """Prompts, answers with the tool calls in them (`> TOOL: ABOUT`), and what tools gave. A piece without any text is left out."""
-    tools: dict[str, str] = {}
+def entries(messages: Iterable[Message], tools: dict[str, str]) -> Iterator[Entry]:
+    """Prompts, answers with the tool calls in them (`> TOOL: ABOUT`), and what tools gave. A piece without any text is left out. `tools`:
+    which tool was called, by call; those of these messages are added, for what comes later."""
     for one in messages:
         who = _WHO.get(one.role, one.role)
         if one.role == "toolResult":

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from reconciler.sources.files.scan import Scanner
 from tests.background import Platform
 from tests.cli.conftest import Run
+from tests.cli.forge import Forge, Job, a_forge
 from tests.sources.fleetdir import HEAD, marker, profile
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_what_it_writes_is_valid_and_one_stack_of_its_own(run: Run, tmp_path: Path) -> None:
@@ -75,90 +66,10 @@ def test_a_plan_of_it_makes_one_machine(run: Run, stub: Platform, monkeypatch: p
 # --- the job for pull requests ------------------------------------------------------------------------------------------------------
 
 
-class Forge(ThreadingHTTPServer):
-    """The part of a forge's API that has comments: those of pull request 7, a page of two each."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.comments: list[dict[str, Any]] = [{"id": n, "body": f"talk {n}"} for n in range(3)]
-        self.refuse = False
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Forge
-
-    def do_GET(self) -> None:
-        page = int(self.path.rpartition("page=")[2])
-        self._answer(200, self.server.comments[2 * page - 2 : 2 * page])
-
-    def do_POST(self) -> None:
-        assert self.path == "/repos/team/fleet/issues/7/comments"
-        self.server.comments.append({"id": len(self.server.comments), "body": self._body()})
-        self._answer(201, self.server.comments[-1])
-
-    def do_PATCH(self) -> None:
-        (comment,) = (one for one in self.server.comments if self.path == f"/repos/team/fleet/issues/comments/{one['id']}")
-        comment["body"] = self._body()
-        self._answer(200, comment)
-
-    def _body(self) -> str:
-        return str(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["body"])
-
-    def _answer(self, code: int, value: object) -> None:
-        if self.headers["Authorization"] != "Bearer forge-token" or self.server.refuse:
-            code, value = 403, {"message": "no"}
-        data = json.dumps(value).encode()
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def forge() -> Iterator[Forge]:
-    server = Forge()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-class Job:
-    """The steps of the job that run in a shell, in a folder of `init`."""
-
-    def __init__(self, folder: Path, forge: Forge, stub: Platform) -> None:
-        self.folder = folder
-        workflow = YAML(typ="safe").load((folder / ".github/workflows/fleet.yaml").read_text())
-        self.steps = [step for step in workflow["jobs"]["plan"]["steps"] if "run" in step and "pip install" not in step["run"]]
-        bin_ = folder.parent / "bin"
-        bin_.mkdir()
-        for name, module in (("reconciler", " -m reconciler"), ("python", "")):
-            (bin_ / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)}{module} "$@"\n')
-            (bin_ / name).chmod(0o755)
-        self.env = {
-            **{"PATH": f"{bin_}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder.parent), "GITHUB_REPOSITORY": "team/fleet"},
-            **{"RECONCILER_STATE": str(folder.parent / "none"), "GITHUB_API_URL": f"http://127.0.0.1:{forge.server_port}"},
-            **{"GITHUB_TOKEN": "forge-token", "PULL_REQUEST": "7", **stub.endpoints.environment()},
-        }
-
-    def reconciler(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """The program as the controller's host has it: over the same store."""
-        command = ["reconciler", *words]
-        return subprocess.run(command, env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=90, check=False)
-
-    def __call__(self) -> subprocess.CompletedProcess[str]:
-        for step in self.steps:
-            assert set(step.get("env", {})) <= self.env.keys() | {"RECONCILER_STORE"}
-            done = subprocess.run(
-                ["bash", "-e", "-c", step["run"]], env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
-            )
-            if done.returncode != 0:
-                break
-        return done
+    with a_forge() as server:
+        yield server
 
 
 LIEUTENANT = f"{HEAD}kind: Lieutenant\nmetadata: {{name: api}}\nspec: {{role: Build, profileRef: {{name: lightweight}}, mode: Suspended}}\n"
@@ -167,7 +78,8 @@ LIEUTENANT = f"{HEAD}kind: Lieutenant\nmetadata: {{name: api}}\nspec: {{role: Bu
 @pytest.fixture
 def job(run: Run, forge: Forge, stub: Platform, tmp_path: Path) -> Job:
     run("init", "fleet")
-    return Job(tmp_path / "fleet", forge, stub)
+    folder = tmp_path / "fleet"
+    return Job(folder, (folder / ".github/workflows/fleet.yaml").read_text(), forge, stub.endpoints.environment())
 
 
 def test_the_plan_of_a_pull_request_is_one_comment_that_is_kept_up_to_date(job: Job, forge: Forge) -> None:

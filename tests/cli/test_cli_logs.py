@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import warnings
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,8 @@ def test_a_secret_is_not_found(talked: Run, state: Path, monkeypatch: pytest.Mon
         ("logs", "api", "--grep", "("),
         ("logs", "api", "--grep", "a{99999999999}"),
         ("logs", "api", "--grep", "a" * 1001),
+        ("logs", "api", "--grep", ""),
+        ("output", "api", "--grep", "", "-F"),
         ("logs", "api", "-F"),
         ("logs", "api", "-C", "1"),
         ("output", "api", "-i"),
@@ -162,6 +165,22 @@ def test_what_is_shown_is_every_hit_and_its_surroundings_once_and_in_order(lines
 
 
 def test_nothing_is_searched_without_a_pattern() -> None:
-    assert search("", fixed=False, ignore_case=False, around=0) is None
+    assert search(None, fixed=False, ignore_case=False, around=0) is None
     with pytest.raises(UsageError, match="nothing to search for"):
-        search("", fixed=True, ignore_case=False, around=0)
+        search(None, fixed=True, ignore_case=False, around=0)
+
+
+def test_an_empty_pattern_is_what_a_script_did_not_mean(talked: Run) -> None:
+    refused = talked("logs", "api", "--grep", "")
+    assert (refused.code, refused.out) == (64, "")
+    assert refused.err == "error: PATTERN is empty (--grep): say what is looked for (^ is found in every line), or leave --grep out\n"
+    assert "2:the port is 8081" in talked("logs", "api", "--grep", "^").out
+
+
+def test_what_other_expressions_know_warns_nobody(talked: Run) -> None:
+    """Python tells programmers that `[[` may mean something else one day."""
+    re.purge()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert talked("logs", "api", "--grep", "[[:alpha:]]").err == "nothing found\n"
+    assert told == []
