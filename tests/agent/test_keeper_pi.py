@@ -401,6 +401,26 @@ async def test_a_program_that_is_not_there_tells_why(rig: Rig) -> None:
     assert "no-such-pi" in failed.value.tail
 
 
+@pytest.mark.parametrize("command", [("pi",), ("only-there", "--flag")], ids=["pi", "another"])
+async def test_a_declared_path_is_for_the_tools_and_pi_and_node_are_found_all_the_same(rig: Rig, command: tuple[str, ...]) -> None:
+    there = rig.root / "declared" / "bin"
+    there.mkdir(parents=True)
+    for name in ("node", "pi"):
+        (there / name).write_text(f"#!/bin/sh\necho the wrong {name}\nexit 9\n")
+        (there / name).chmod(0o755)
+    (there / "only-there").write_text(f'#!/usr/bin/env node\nprocess.argv.splice(2, 1); import("{rig.tools.pi_cli}");\n')
+    (there / "only-there").chmod(0o755)
+    rig.env = {"PATH": str(there)}
+    await rig.up(command=command)
+    told = rig.root / "told"
+    steps = [{"tool": "bash", "args": {"command": f"echo $PATH > {told}; node >> {told}"}}, {"say": "done"}]
+    assert await rig.agents.send(AT, "k1", prompt(script(*steps))) == Accepted("started")
+    await rig.settled()
+    seen, node = told.read_text().splitlines()
+    assert seen.split(":") == [str(rig.root / "agent" / "bin"), str(there)], "pi's own, and what is declared"
+    assert node == "the wrong node"
+
+
 async def test_starting_what_runs_does_nothing_and_another_launch_waits_for_a_stop(rig: Rig) -> None:
     await rig.up()
     pid = (await rig.process()).pid

@@ -6,7 +6,7 @@ import { Denials } from "./denials.mjs";
 import { Refusal, TailFile, count, prepare, sizeOf } from "./disk.mjs";
 import { Extension, INSIDE_MS } from "./extension.mjs";
 import { DIALOG, Guard, INSIDE } from "./guard.mjs";
-import { Lines, killGroup, killTree, signalQuietly, startTicks } from "./processes.mjs";
+import { Lines, byPath, killGroup, killTree, signalQuietly, startTicks } from "./processes.mjs";
 import { Sandbox } from "./sandbox.mjs";
 import { brief, parsed, recordOf, upOf, within } from "./told.mjs";
 import { RunningTools } from "./tools.mjs";
@@ -164,7 +164,7 @@ export class Pi {
 
   #spawn({ argv, env, workDir, sessionFile, launchHash, memory }) {
     const remembers = this.#memory.begin({ memory });
-    const pi = [...argv, "--extension", INSIDE, ...remembers.argv, "--mode", "rpc", "--session", sessionFile];
+    const pi = [...byPath(argv, env.PATH, workDir), "--extension", INSIDE, ...remembers.argv, "--mode", "rpc", "--session", sessionFile];
     const program = this.#sandbox?.command(pi) ?? pi;
     const child = spawn(program[0], program.slice(1), {
       cwd: workDir,

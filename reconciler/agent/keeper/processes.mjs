@@ -1,5 +1,47 @@
-// Processes and everything below them, by /proc. Without /proc only the process group is reached.
+// Programs, and processes with everything below them, by /proc. Without /proc only the process group is reached.
 import fs from "node:fs";
+import path from "node:path";
+
+const FOR_NODE = "#!/usr/bin/env node\n";
+
+/** A command by the path of its program, as the keeper's own PATH has it: a PATH that is declared is for the tools of what is started,
+ * and is looked into only for what is nowhere else. A script for Node is given to the Node that runs this. */
+export function byPath([program, ...rest], declared, cwd) {
+  const found = program.includes("/") ? program : (inPath(program, process.env.PATH) ?? inPath(program, declared) ?? program);
+  return [...(isForNode(path.resolve(cwd, found)) ? [process.execPath] : []), found, ...rest];
+}
+
+function inPath(program, directories = "") {
+  return directories
+    .split(":")
+    .filter(path.isAbsolute)
+    .map((directory) => path.join(directory, program))
+    .find(isProgram);
+}
+
+function isProgram(place) {
+  try {
+    fs.accessSync(place, fs.constants.X_OK);
+    return fs.statSync(place).isFile();
+  } catch {
+    return false;
+  }
+}
+
+function isForNode(program) {
+  if (!isProgram(program)) return false;
+  try {
+    const file = fs.openSync(program, "r");
+    try {
+      const begin = Buffer.alloc(FOR_NODE.length);
+      return fs.readSync(file, begin) === begin.length && begin.toString("latin1") === FOR_NODE;
+    } finally {
+      fs.closeSync(file);
+    }
+  } catch {
+    return false; // it is not ours to read; whether it can be run is told by its start
+  }
+}
 
 function stat(pid) {
   let text;
