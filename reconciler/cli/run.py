@@ -233,8 +233,7 @@ async def _read(config: Config, at: Where, sync: FileSync, engine: EngineView, s
         repositories = followed(config, at, Path(cache), engine.secrets, engine.declarations, store)
         for one in repositories:
             await one.fetch()
-            if one.trouble:
-                raise Unreachable(one.trouble, one.repository.address.name, "nothing can be told of it now")
+            one.must_be_there("nothing can be told of it now")
         return await FileSource(at.paths, config.namespace, sync, engine, repositories).scan()
 
 
