@@ -27,7 +27,7 @@ class Reason(Explained):
     NO_VM = "NoVM", "There is no machine.", "Nothing."
     NOT_LOOKED_AT = "NotLookedAt", "Not observed yet.", NOTHING
 
-    ACKNOWLEDGING = "Acknowledging", "What was asked for by annotation is being written down.", NOTHING
+    ACKNOWLEDGING = "Acknowledging", "What was asked for, by annotation or by a field, is being written down.", NOTHING
 
     # The machine: what is being done
     CREATING_VM = "CreatingVM", "A machine is being made.", NOTHING
