@@ -194,6 +194,8 @@ class Reason(Explained):
     # The agent
     INSTALLING_AGENT = "InstallingAgent", "Node, pi and the keeper are being installed.", NOTHING
     INSTALLED_AGENT = "InstalledAgent", "Node, pi and the keeper are installed.", "Nothing."
+    INSTALLING_TOOLS = "InstallingTools", "Node, pi and the keeper are being installed on a machine without an agent.", NOTHING
+    INSTALLED_TOOLS = "InstalledTools", "Node, pi and the keeper are installed on a machine without an agent.", "Nothing."
     STARTING_KEEPER = "StartingKeeper", "The keeper is being started.", NOTHING
     STARTING_AGENT = "StartingAgent", "pi is being started on its session.", NOTHING
     STARTED_AGENT = "StartedAgent", "pi was started on its session.", "Nothing."
@@ -210,6 +212,7 @@ class Reason(Explained):
     RESTORED_SESSION = "RestoredSession", "The session was copied from the mirror to the machine.", "Nothing."
     GUEST_UNREACHABLE = "GuestUnreachable", "The machine does not answer over SSH.", "Check `reconciler doctor` if it lasts.", _UNREADABLE
     AGENT_UNREACHABLE = "AgentUnreachable", "The keeper does not answer.", NOTHING, _UNREADABLE
+    KEEPER_UNREACHABLE = "KeeperUnreachable", "The keeper of a machine without an agent does not answer.", NOTHING, _UNREADABLE
     AGENT_UNRESPONSIVE = "AgentUnresponsive", "pi runs and does not answer.", NOTHING, Waiting(unreadable=True)
     AGENT_NOT_STARTED = "AgentNotStarted", "pi does not run yet.", NOTHING
     AGENT_EXITED = "AgentExited", "pi ended without being asked to.", "See exit code and last error output in the message."
