@@ -39,6 +39,10 @@ VARIABLES = {
 FILE = "RECONCILER_CONFIG"
 """The environment variable that names the file of settings, as `--config` does."""
 
+SIMULATED = "RECONCILER_SIMULATED"
+"""The environment variable by which the environment file of a simulated platform names it: the beginning of its key. With that key the
+default state directory is one of its own, so that its fleet never meets that of another platform."""
+
 NAMES = frozenset(
     {
         *VARIABLES,
@@ -226,6 +230,8 @@ def _picked(
     variable = VARIABLES.get(name, "")
     if environ.get(variable):
         return environ[variable], variable
+    if name == "state" and simulated(environ):
+        return default_state(environ), SIMULATED
     return told.get(name), f"{name} in {file}"
 
 
@@ -236,9 +242,16 @@ def _namespace(name: str, where: str) -> str:
 
 
 def default_state(environ: Mapping[str, str]) -> str:
-    """`${XDG_STATE_HOME:-~/.local/state}/reconciler`."""
+    """`${XDG_STATE_HOME:-~/.local/state}/reconciler`, with the key of a simulated platform `reconciler-simulated/NAME` beside it."""
     base = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or str(Path.home()), ".local", "state")
-    return os.path.join(base, "reconciler")
+    platform = simulated(environ)
+    return os.path.join(base, "reconciler-simulated", platform) if platform else os.path.join(base, "reconciler")
+
+
+def simulated(environ: Mapping[str, str]) -> str:
+    """Which simulated platform the key in the environment is of, '' when that is not said."""
+    named = environ.get(SIMULATED, "")
+    return named if re.fullmatch(r"[0-9a-f]{8}", named) and environ.get("VERS_API_KEY", "").startswith(named) else ""
 
 
 def governing_of(tables: Mapping[str, object], file: Path | None) -> Governing | None:

@@ -167,7 +167,7 @@ class Reason(Explained):
     ORPHAN_VM = "OrphanVM", "A VM says that it is ours, and nothing owns it.", "`reconciler orphans --delete --confirm` deletes it."
     DELETED_ORPHAN = "DeletedOrphan", "A machine without an owner was deleted as asked for.", "Nothing."
     NO_ORPHAN = "NoOrphan", "A machine that was to be deleted for having no owner is none.", "Nothing; it stays."
-    ACCOUNT_CHANGED = "AccountChanged", "The key belongs to another account than the machine.", "Put the right key back."
+    ACCOUNT_CHANGED = "AccountChanged", "The key is of another account than the machine.", "Put its key back, or use another `--state`."
     FLEET_VANISHED = (
         "FleetVanished",
         "Too many machines vanished at once; nothing is forgotten or created.",

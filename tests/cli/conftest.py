@@ -33,7 +33,15 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """`run("get", "lt")` over a state directory and a home of its own, in an empty working directory."""
-    for name in ("VERS_API_KEY", "VERS_BASE_URL", "VERS_URL", "RECONCILER_STORE", "RECONCILER_FLEET", "XDG_STATE_HOME"):
+    for name in (
+        "VERS_API_KEY",
+        "VERS_BASE_URL",
+        "VERS_URL",
+        "RECONCILER_STORE",
+        "RECONCILER_FLEET",
+        "XDG_STATE_HOME",
+        "RECONCILER_SIMULATED",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RECONCILER_STATE", str(tmp_path / "state"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.api.reasons import Reason
 from reconciler.core.decisions import AtNext, ConfirmReplacement, Decision, InstallTools, ReturnToOld, StandStill, Steady, Wait
 from reconciler.core.lieutenant.replacement import PATIENCE
 from reconciler.core.snapshot.agent import NotStarted
@@ -44,9 +45,9 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision | None]] = {
     "it gets node, pi and the keeper, and no agent": (lieutenant(guest=guest(node=None), agent=None), InstallTools(VM)),
     "so does the other machine": (
         making(next_guest=guest(claim=THERE, pi=None)).but(agent=KEPT),
-        AtNext(InstallTools(OTHER), Wait("Replacing", f"Install on VM {OTHER}")),
+        AtNext(InstallTools(OTHER), Wait(Reason.REPLACING, f"Install on VM {OTHER}")),
     ),
-    "it is its keeper that does not answer": (lieutenant(agent=MUTE), Wait("KeeperUnreachable", "no answer")),
+    "it is its keeper that does not answer": (lieutenant(agent=MUTE), Wait(Reason.KEEPER_UNREACHABLE, "no answer")),
     "not before it is prepared either": (lieutenant(agent=KEPT, copies=ASKED, guest=guest(marks={})), None),
 }
 

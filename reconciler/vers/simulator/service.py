@@ -290,8 +290,9 @@ def _guests(config: SimulatorConfig, directory: Path) -> Guests:
 
 
 def _write_env(path: Path, endpoints: Endpoints) -> None:
-    """Lines for a shell to source, 0600 from its first byte."""
-    told = {**endpoints.environment(), "RECONCILER_SETTLE_SECONDS": SETTLE_SECONDS}
+    """Lines for a shell to source, 0600 from its first byte. The beginning of the key names the platform: its fleet has a state directory
+    of its own."""
+    told = {**endpoints.environment(), "RECONCILER_SIMULATED": endpoints.api_key[:8], "RECONCILER_SETTLE_SECONDS": SETTLE_SECONDS}
     lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told.items())
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
