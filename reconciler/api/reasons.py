@@ -27,7 +27,7 @@ class Reason(Explained):
     NO_VM = "NoVM", "There is no machine.", "Nothing."
     NOT_LOOKED_AT = "NotLookedAt", "Not observed yet.", NOTHING
 
-    ACKNOWLEDGING = "Acknowledging", "What was asked for by annotation is being written down.", NOTHING
+    ACKNOWLEDGING = "Acknowledging", "What was asked for, by annotation or by a field, is being written down.", NOTHING
 
     # The machine: what is being done
     CREATING_VM = "CreatingVM", "A machine is being made.", NOTHING
@@ -167,7 +167,7 @@ class Reason(Explained):
     ORPHAN_VM = "OrphanVM", "A VM says that it is ours, and nothing owns it.", "`reconciler orphans --delete --confirm` deletes it."
     DELETED_ORPHAN = "DeletedOrphan", "A machine without an owner was deleted as asked for.", "Nothing."
     NO_ORPHAN = "NoOrphan", "A machine that was to be deleted for having no owner is none.", "Nothing; it stays."
-    ACCOUNT_CHANGED = "AccountChanged", "The key belongs to another account than the machine.", "Put the right key back."
+    ACCOUNT_CHANGED = "AccountChanged", "The key is of another account than the machine.", "Put its key back, or use another `--state`."
     FLEET_VANISHED = (
         "FleetVanished",
         "Too many machines vanished at once; nothing is forgotten or created.",
@@ -194,6 +194,8 @@ class Reason(Explained):
     # The agent
     INSTALLING_AGENT = "InstallingAgent", "Node, pi and the keeper are being installed.", NOTHING
     INSTALLED_AGENT = "InstalledAgent", "Node, pi and the keeper are installed.", "Nothing."
+    INSTALLING_TOOLS = "InstallingTools", "Node, pi and the keeper are being installed on a machine without an agent.", NOTHING
+    INSTALLED_TOOLS = "InstalledTools", "Node, pi and the keeper are installed on a machine without an agent.", "Nothing."
     STARTING_KEEPER = "StartingKeeper", "The keeper is being started.", NOTHING
     STARTING_AGENT = "StartingAgent", "pi is being started on its session.", NOTHING
     STARTED_AGENT = "StartedAgent", "pi was started on its session.", "Nothing."
@@ -210,6 +212,7 @@ class Reason(Explained):
     RESTORED_SESSION = "RestoredSession", "The session was copied from the mirror to the machine.", "Nothing."
     GUEST_UNREACHABLE = "GuestUnreachable", "The machine does not answer over SSH.", "Check `reconciler doctor` if it lasts.", _UNREADABLE
     AGENT_UNREACHABLE = "AgentUnreachable", "The keeper does not answer.", NOTHING, _UNREADABLE
+    KEEPER_UNREACHABLE = "KeeperUnreachable", "The keeper of a machine without an agent does not answer.", NOTHING, _UNREADABLE
     AGENT_UNRESPONSIVE = "AgentUnresponsive", "pi runs and does not answer.", NOTHING, Waiting(unreadable=True)
     AGENT_NOT_STARTED = "AgentNotStarted", "pi does not run yet.", NOTHING
     AGENT_EXITED = "AgentExited", "pi ended without being asked to.", "See exit code and last error output in the message."

@@ -25,6 +25,7 @@ from reconciler.cli.output import out, say
 from reconciler.cli.read import one
 from reconciler.cli.removing import all_without
 from reconciler.cli.several import each, one_by_one, tell
+from reconciler.cli.sharedstate import must_be_of_this_folder
 from reconciler.cli.submit import submit
 from reconciler.cli.validate import warn_unsupported
 from reconciler.cli.wait import until
@@ -165,6 +166,7 @@ async def change(config: Config, key: Key, changes: Callable[[StoredObject], Seq
         raise Refused(f"{names.short(key)} is declared in a repository, which is only read", obj.origin, "change it there, and push")
     wanted = changes(obj)
     if obj.source == FILE_SOURCE:
+        must_be_of_this_folder(obj)
         return f"in {edit(obj, wanted)}"
     await submit(config, [patching(key, wanted)])
     return "in the cluster" if config.kube else "in the store"

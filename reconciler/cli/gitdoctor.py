@@ -10,6 +10,7 @@ from pathlib import Path
 from reconciler.config import Config
 from reconciler.errors import NotFound, ReconcilerError, TimedOut, Unreachable
 from reconciler.sources.git.address import Credential, GitSettings
+from reconciler.sources.git.command import REACH
 from reconciler.sources.git.repository import Repository
 from reconciler.sources.git.settings import repositories
 
@@ -50,7 +51,6 @@ async def _reached(config: Config, settings: GitSettings) -> str:
         except NotFound as error:
             raise NotFound(error.what, error.where or name, error.remedy or "name another ref") from error
         except Unreachable as error:
-            remedy = "check its address, this host's network, and the credential that `secret` names (docs/git.md)"
-            raise Unreachable(error.what, error.where or name, remedy) from error
+            raise Unreachable(error.what, error.where or name, REACH) from error
     signed = f", commits signed by a key of {settings.verify}" if settings.verify else ""
     return f"{name} answers and has {ref}{signed}"

@@ -1,5 +1,6 @@
 """A declaration changed in its text, where it stands: a value replaced, a field put in or taken out. Nothing else of the text is written
-again, so that comments, order, quotes and indentation stay. None where a change can't be made so."""
+again, so that comments, order, quotes and indentation stay; a comment behind what is changed keeps its column where there is room for
+it. None where a change can't be made so."""
 
 from __future__ import annotations
 
@@ -20,17 +21,18 @@ Change = tuple[Sequence[str], JsonValue]
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*\Z")
 _BLOCKS = ("|", ">")
-_COMMENT = re.compile(r"[ \t]+#.*\Z")
+_COMMENT = re.compile(r"([ \t]+)(#.*)\Z")
 _WORDS_TO_QUOTE = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
 
 def change(text: str, file: Path, key: Key, changes: Sequence[Change]) -> str | None:
     """The text with these changes of the spec of this object."""
     for one in changes:
-        found = _set_one(text, key, one, file.suffix == ".json")
+        as_json = file.suffix == ".json"
+        found = _set_one(text, key, one, as_json)
         if found is None:
             return None
-        text = found
+        text = found if as_json or one[1] is None else _aligned(text, found)
     return text
 
 
@@ -39,6 +41,42 @@ def chunks(text: str) -> Iterator[tuple[int, str]]:
     lines = [0, *(found.end() for found in re.finditer("\n", text))]
     for before, chunk in split(text):
         yield lines[before], chunk
+
+
+def _aligned(before: str, after: str) -> str:
+    """The changed text, with the comment behind what was changed in the column where it was, if the new value leaves room."""
+    old, new = before.split("\n"), after.split("\n")
+    differ = [n for n, (was, now) in enumerate(zip(old, new, strict=False)) if was != now]
+    if len(old) != len(new) or len(differ) != 1:
+        return after
+    number = differ[0]
+    column = _comment_column(before, number)
+    if column is None or not new[number].endswith(comment := old[number][column:]):
+        return after
+    new[number] = _behind(new[number].removesuffix(comment).rstrip(" "), old[number][:column], comment)
+    return "\n".join(new)
+
+
+def _behind(line: str, before: str, comment: str) -> str:
+    """A line with the comment that stood behind `before`: in its column, or as near behind the line as before, two spaces at most."""
+    room, gap = len(before) - len(line), len(before) - len(before.rstrip())
+    return f"{line}{' ' * (room if room > 0 else min(gap, 2))}{comment}"
+
+
+def _comment_column(text: str, number: int) -> int | None:
+    """Where in this line a comment begins behind something; None where none does."""
+    for start, chunk in chunks(text):
+        first = text.count("\n", 0, start)
+        if not first <= number <= first + chunk.count("\n"):
+            continue
+        try:
+            marks = [(token.start_mark, token.end_mark) for token in YAML(pure=True).scan(chunk)]
+        except YAMLError:
+            return None
+        end = max((end.column for begin, end in marks if end.line == number - first and end.index > begin.index), default=0)
+        line = text.split("\n")[number]
+        return end + len(found[1]) if end and (found := re.match("( +)#", line[end:])) else None
+    return None
 
 
 def _set_one(text: str, key: Key, change: Change, as_json: bool) -> str | None:
@@ -109,7 +147,10 @@ def _replace(chunk: str, above: Node | None, at: Node, name: str, written: str) 
     colon = chunk.index(":", key.end_mark.index) + 1
     eol = _line_end(chunk, colon)
     comment = _COMMENT.search(chunk[colon:eol])
-    return f"{chunk[:colon]} {written}{comment[0] if comment else ''}{chunk[_last(chunk, key, at) :]}"
+    told = f" {written}"
+    if comment:
+        told = _behind(told, chunk[colon : colon + comment.end(1)], comment[2])
+    return f"{chunk[:colon]}{told}{chunk[_last(chunk, key, at) :]}"
 
 
 def _inline(at: Node) -> bool:

@@ -22,7 +22,7 @@ from reconciler.engine.registry import Registry
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.prunes import BlockedPrune
-from reconciler.errors import Refused, Unreachable
+from reconciler.errors import Refused
 from reconciler.sources.files.scan import Look, Scanner
 from reconciler.sources.files.sync import FileSync
 
@@ -94,8 +94,7 @@ async def _fetched(one: Followed, sync: FileSync) -> None:
     """The newest commit of a repository, when a controller would put it in force: nothing is deleted because of one that it refuses."""
     await one.fetch()
     name = one.repository.address.name
-    if one.trouble:
-        raise Unreachable(one.trouble, name, "nothing can be told of it now; `reconciler prune` alone shows what the controller found")
+    one.must_be_there("nothing can be told of it now; `reconciler prune` alone shows what the controller found")
     await one.choose(sync)
     if one.refused is not None:
         first = one.refused.findings[0]

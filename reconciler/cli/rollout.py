@@ -78,11 +78,16 @@ async def _status(config: Config, key: Key) -> str:
 
 def undone(obj: StoredObject) -> list[Change]:
     """What has to change in the declaration. Raises `Refused` where nothing is known to go back to."""
-    before: Json | None = good_before(TreeRecord.load(obj.record).revisions, obj.spec)
+    revisions, name = TreeRecord.load(obj.record).revisions, names.short(obj.key)
+    before: Json | None = good_before(revisions, obj.spec)
+    if before is None and revisions:
+        what = "there is nothing to undo: what is declared now is all that its nodes were ever ready with"
+        raise Refused(what, name, f"change it with `reconciler set {name} PATH=VALUE`, or where it is declared")
     if before is None:
-        raise Refused("nothing is known that it was ready with before", names.short(obj.key), "declare what you want")
+        what = "there is nothing to undo: its nodes were not all ready yet, so that nothing is known to go back to"
+        raise Refused(what, name, f"declare what you want; `reconciler describe {name}` says what its nodes wait for")
     found = differences(obj.spec, before)
     if found is None:
         remedy = "declare it by hand; `reconciler describe` shows the nodes"
-        raise Refused("nodes came or went since then, which an undo does not take back", names.short(obj.key), remedy)
+        raise Refused("nodes came or went since then, which an undo does not take back", name, remedy)
     return [(path, value) for path, value in found]

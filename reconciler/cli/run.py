@@ -19,6 +19,7 @@ from reconciler.cli.access import LateStore
 from reconciler.cli.listen import Listen, PlainHttp, TlsCert, TlsKey, TokenFile, listening_of
 from reconciler.cli.output import out, parse_format, say, show_entry, table, terminal, to_json
 from reconciler.cli.runner import Runner
+from reconciler.cli.sharedstate import of_another_account
 from reconciler.cli.surfaced import surfaced
 from reconciler.cli.validate import warn_unsupported
 from reconciler.cli.where import Arguments, Where, existing, followed, where
@@ -98,6 +99,8 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
     config = runner.config
     async with controller(config, runner.prepare, runner.supervisor, runner.otlp, READING) as opened:
         runner.log(opened.secrets.known)
+        if shared := of_another_account(opened.engine.table, opened.engine.vers.account(), config):
+            say(shared)
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
         repositories = followed(config, at, config.state / "git", opened.secrets, engine.declarations, opened.store)
@@ -235,8 +238,7 @@ async def _read(config: Config, at: Where, sync: FileSync, engine: EngineView, s
         repositories = followed(config, at, Path(cache), engine.secrets, engine.declarations, store)
         for one in repositories:
             await one.fetch()
-            if one.trouble:
-                raise Unreachable(one.trouble, one.repository.address.name, "nothing can be told of it now")
+            one.must_be_there("nothing can be told of it now")
         return await FileSource(at.paths, config.namespace, sync, engine, repositories).scan()
 
 
@@ -282,12 +284,23 @@ async def _forecast(config: Config, at: Where, prune: bool = False) -> Forecast:
     store = LateStore(config.store_address)
     try:
         async with engine_over(config, store, await store.meta(INSTALLATION) or "") as engine:
-            sync = FileSync(engine.table, engine.declarations, say)
+            said: set[str] = set()
+
+            def tell(line: str) -> None:
+                said.add(line)
+                say(line)
+
+            sync = FileSync(engine.table, engine.declarations, tell)
             prunes: list[Pruned] = []
             if not at.nothing:
+                if shared := of_another_account(engine.table, engine.vers.account(), config):
+                    say(shared)
                 found = await _read(config, at, sync, engine, store)
                 prunes = [Pruned.of(one, prune) for one in sync.decide(found, foresee=True) if one.due or one.blocked]
                 await sync.round(found, foresee=prune)
+                for line in dict.fromkeys(map(str, sync.findings)):  # a controller tells some in events only
+                    if line not in said:
+                        say(line)
                 for declared in found.objects:
                     warn_unsupported(declared)
             foreseen = await plan_everything(engine)

@@ -119,7 +119,7 @@ class Engine:
         self.gatherer.providers.breakers = read_kept(image.meta.get(PROVIDERS, ""))
         self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
         self.memory_desk = MemoryDesk(self.gatherer.memories, self.table, self.recorder, clock, self.settings.audit_keep)
-        self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.gatherer.owner, image.meta)
+        self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.gatherer.owner, journal, image.meta)
         self.restore = Restorer(
             self.table, self.declarations, self.fleet, journal, self.gatherer.owner, self.clock, self.settings.resync_seconds
         )

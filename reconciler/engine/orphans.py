@@ -18,6 +18,7 @@ from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, PutMeta, StoredObject
 from reconciler.engine.recorder import Recorder
+from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
@@ -50,8 +51,18 @@ def awaited(labels: Mapping[str, str], get: Callable[[Key], StoredObject | None]
 class Orphans:
     """Looks at every list for VMs without an owner. `found`: those of ours, as of the last list."""
 
-    def __init__(self, table: ObjectTable, fleet: Fleet, recorder: Recorder, clock: Clock, owner: Owner, meta: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        table: ObjectTable,
+        fleet: Fleet,
+        recorder: Recorder,
+        clock: Clock,
+        owner: Owner,
+        journal: Journal,
+        meta: Mapping[str, str],
+    ) -> None:
         self._table, self._fleet, self._recorder, self._clock, self._owner = table, fleet, recorder, clock, owner
+        self._journal = journal
         self._asked = {name.removeprefix(ASKED) for name, value in meta.items() if name.startswith(ASKED) and value}
         self.found: dict[str, Stray] = {}
         self._listeners: list[Callable[[str, str, str], None]] = []
@@ -69,7 +80,8 @@ class Orphans:
     async def look(self, fresh: VmList) -> None:
         """Tell of those that are new, and go on deleting those that were asked for. Raises what platform and store say."""
         settled = self._clock.now() - self._fleet.settle
-        every = strays(fresh.vms.values(), self._owner, self._table.owned(), self._fleet.first_seen, settled, awaited=self._awaited)
+        owned, seen_at, coming = self._table.owned(), self._fleet.first_seen, self._coming()
+        every = strays(fresh.vms.values(), self._owner, owned, seen_at, settled, awaited=self._awaited, coming=coming)
         found = {stray.vm.vm_id: stray for stray in every if stray.standing in (Standing.ORPHAN, Standing.SUSPECTED)}
         for vm_id in found.keys() - self.found.keys():
             message = f"VM {vm_id} {found[vm_id].said}; it costs money until somebody deletes it"
@@ -101,6 +113,11 @@ class Orphans:
         except ReconcilerError as error:
             said = self._recorder.event(Key("VM", "", vm_id), vm_id, Reason.DELETE_FAILED, f"VM {vm_id}: {error}", "Warning")
             await self._table.update([], *said)
+
+    def _coming(self) -> set[str]:
+        """The tokens of creates whose machine is taken over once it is found: open ones, for objects that are there."""
+        creates = self._journal.creates(self._table.filled)
+        return {one.token for one in creates if (item := self._table.get(one.owner.object)) is not None and item.uid == one.owner.uid}
 
     def _awaited(self, labels: Mapping[str, str]) -> bool:
         return awaited(labels, lambda key: item.obj if (item := self._table.get(key)) is not None else None)

@@ -41,7 +41,32 @@ SUSPEND: Change = (("mode",), "Suspended")
 def test_a_scalar_is_replaced_where_it_stands(tmp_path: Path) -> None:
     text = HEAD + "metadata: {name: api}\nspec:\n  role:   'x'   # who\n  mode: Running      # what\n\n  profileRef: {name: full}\n# end\n"
     _, diff = changed(tmp_path, text, SUSPEND)
-    assert diff == ["-  mode: Running      # what", "+  mode: Suspended      # what"]
+    assert diff == ["-  mode: Running      # what", "+  mode: Suspended    # what"]
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "after"),
+    [
+        ("role: x          # who", "another", "role: another    # who"),
+        ("role: x            # who", "twelve-chars", "role: twelve-chars # who"),  # the comment began there
+        ("role: x # who", "twelve-chars", "role: twelve-chars # who"),
+        ("role: x     # who", "a-much-longer-one", "role: a-much-longer-one  # who"),
+        ("role: a-much-longer-one  # who", "x", "role: x                  # who"),
+        ("role: 'a # b'    # who # why", "x", "role: x          # who # why"),
+        ("role: |          # who\n    one\n    two", "x", "role: x          # who"),
+        ("role: it's#1     # who", "x", "role: x          # who"),
+        ("role: x#1", "z", "role: z"),
+    ],
+)
+def test_the_comment_behind_a_value_stays_in_its_column(tmp_path: Path, before: str, value: str, after: str) -> None:
+    text = HEAD + f"metadata: {{name: api}}  # name\nspec:\n  {before}\n  # of mode\n  mode: Running    # m\n  profileRef: {{name: full}}\n"
+    assert changed(tmp_path, text, (("role",), value))[0] == text.replace(before, after)
+
+
+def test_a_comment_behind_braces_stays_in_its_column(tmp_path: Path) -> None:
+    text = HEAD + "metadata: {name: api}\nspec:\n  role: 'x'\n  limits: {taskTimeoutSeconds: 1800}   # t\n  profileRef: {name: full}\n"
+    after, _ = changed(tmp_path, text, (("limits", "taskTimeoutSeconds"), 60))
+    assert after == text.replace("1800}   # t", "60}     # t")
 
 
 def test_a_missing_field_gets_a_line_of_its_own(tmp_path: Path) -> None:

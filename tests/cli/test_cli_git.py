@@ -93,7 +93,10 @@ def test_what_cannot_be_reached_is_said_in_gits_own_words(run: Run, origin: Orig
     assert run("get", "attention").out == "", "that one is not followed any more"
     planned = run("plan", f"{served.rpartition('/')[0]}/other.git")
     assert planned.code == 1
-    assert "git ls-remote failed" in planned.err
+    (line,) = planned.err.splitlines()
+    assert line.count("git ls-remote failed") == line.count("other.git)") == 1
+    assert "fatal" not in line
+    assert "check its address" in line
     assert run("run", "git+https://user:hunter2@example.org/f.git").code == 64
 
 

@@ -58,7 +58,10 @@ def test_it_is_looked_at_held_and_undone_beside_a_controller(scene: Scene) -> No
         scene("apply", "-f", "-", stdin=OTHER)
         scene("apply", "-f", "-", stdin=TREE % "lightweight")
         stands(scene)
-        assert "nothing is known that it was ready with before" in scene("rollout", "undo", "vmt/prod", code=4)
+        assert scene("rollout", "undo", "vmt/prod", code=4) == (
+            "error: there is nothing to undo: what is declared now is all that its nodes were ever ready with (vmtree/prod): "
+            "change it with `reconciler set vmtree/prod PATH=VALUE`, or where it is declared\n"
+        )
         assert scene("rollout", "pause", "vmt/prod") == "the rollout of vmtree/prod is paused\n"
         assert paused(scene)
         scene("apply", "-f", "-", stdin=TREE % "other")
@@ -73,3 +76,11 @@ def test_it_is_looked_at_held_and_undone_beside_a_controller(scene: Scene) -> No
         stands(scene)
         assert scene.stub.present() == [], "of what sleeps from its beginning no machine is made"
         assert "only a tree has rollouts" in scene("rollout", "undo", "lt/prod-lead", code=64)
+
+
+def test_of_a_tree_that_was_never_ready_nothing_can_be_undone(scene: Scene) -> None:
+    scene("apply", "-f", "-", stdin=TREE % "lightweight")
+    assert scene("rollout", "undo", "prod", code=4) == (
+        "error: there is nothing to undo: its nodes were not all ready yet, so that nothing is known to go back to (vmtree/prod): "
+        "declare what you want; `reconciler describe vmtree/prod` says what its nodes wait for\n"
+    )

@@ -62,6 +62,13 @@ def test_one_that_a_node_takes_back_is_no_stray() -> None:
     assert strays([CLAIMED], US, set(), {VM: OLD}, SETTLED, awaited=lambda _: False)[0].standing is Standing.ORPHAN
 
 
+def test_one_that_is_about_to_be_taken_over_is_no_stray() -> None:
+    born = labelled(vm(), birth_labels(US, SLOT, 3, "token"))
+    assert strays([born], US, set(), {VM: OLD}, SETTLED, coming={"token"}) == []
+    assert strays([born], US, set(), {VM: OLD}, SETTLED, coming={"other"})[0].standing is Standing.SUSPECTED
+    assert strays([CLAIMED], US, set(), {VM: OLD}, SETTLED, coming={"token"})[0].standing is Standing.ORPHAN
+
+
 @pytest.mark.guarantee("G-07")
 def test_one_that_fits_an_open_create_is_suspected_and_none_that_carries_somebodys_claim() -> None:
     create = Pending("t", "some-commit", OLD, OLD, namespace="default")

@@ -6,8 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.core.decisions import Acknowledge
 from reconciler.core.lieutenant.requests import acknowledge
-from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, RestartRecord, RollbackRecord, SlotRecord, SpareRecord
+from reconciler.core.records import (
+    BootRecord,
+    LieutenantRecord,
+    LoadedRecord,
+    RestartRecord,
+    RestRecord,
+    RollbackRecord,
+    SlotRecord,
+    SpareRecord,
+)
 from reconciler.core.snapshot.requests import AnnotationRequests
 
 NOTHING = AnnotationRequests({}, now=100.0)
@@ -56,6 +66,34 @@ def test_a_declared_suspension_has_a_clock() -> None:
     assert asleep.suspend_asked_at == 100.0
     assert acknowledge(asleep, replace(NOTHING, suspended=True, now=105.0)).record is asleep
     assert acknowledge(asleep.but(abort_at=103.0), replace(NOTHING, now=105.0)).record == LieutenantRecord()
+
+
+ASLEEP = LieutenantRecord(suspend_asked_at=50.0)
+CAUSES = {
+    "the mode": (LieutenantRecord(), replace(NOTHING, suspended=True), "spec.mode is Suspended"),
+    "the mode again": (ASLEEP, NOTHING, "it is to run: spec.mode is Running"),
+    "a deletion": (ASLEEP, replace(NOTHING, deleting=True), "its deletion was asked for"),
+    "a rest": (
+        LieutenantRecord(rest=RestRecord(reason="Idle")),
+        replace(NOTHING, suspended=True),
+        "it has had no work for as long as spec.idle says",
+    ),
+    "a budget": (LieutenantRecord(rest=RestRecord(reason="Budget")), replace(NOTHING, suspended=True), "its budget is used up"),
+    "a spec": (STUCK, replace(NOTHING, generation=2), "its spec was changed, which ends the crash loop"),
+    "a basis": (
+        STUCK.but(restart=RestartRecord(), boot=STUCK.boot.but(tried_with="one")),
+        replace(NOTHING, basis="two"),
+        "what it is made from was changed, so that what failed is tried again",
+    ),
+    "an annotation": (LieutenantRecord(), RETRY, "retry was asked for by annotation"),
+    "both": (LieutenantRecord(), replace(RETRY, suspended=True), "retry was asked for by annotation; spec.mode is Suspended"),
+}
+
+
+@pytest.mark.parametrize(("record", "asked", "because"), CAUSES.values(), ids=CAUSES)
+def test_what_asks_is_named(record: LieutenantRecord, asked: AnnotationRequests, because: str) -> None:
+    told = acknowledge(record, asked)
+    assert Acknowledge(told.verbs, told.causes).because == because
 
 
 def test_a_changed_declaration_ends_a_crash_loop() -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.decisions import ConfirmReplacement, Decision, ReturnToOld, StandStill, Steady
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import AtNext, ConfirmReplacement, Decision, InstallTools, ReturnToOld, StandStill, Steady, Wait
 from reconciler.core.lieutenant.replacement import PATIENCE
 from reconciler.core.snapshot.agent import NotStarted
 from reconciler.core.snapshot.branch import Copies
@@ -14,7 +15,7 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.vm import Unknown
 from reconciler.core.tree.machine import plan
-from tests.core.test_replacement import NEW, OLD, THERE, taken
+from tests.core.test_replacement import NEW, OLD, THERE, making, taken
 from tests.core.views import NOW, OTHER, VM, agent, guest, lieutenant
 
 KEPT = agent(NotStarted())
@@ -41,6 +42,12 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision | None]] = {
         ReturnToOld(OTHER, "it is to be suspended before pi has answered on the new machine", failed=False),
     ),
     "it stands still for who is to be a copy of it": (lieutenant(agent=KEPT, copies=ASKED), StandStill(VM, "", 0)),
+    "it gets node, pi and the keeper, and no agent": (lieutenant(guest=guest(node=None), agent=None), InstallTools(VM)),
+    "so does the other machine": (
+        making(next_guest=guest(claim=THERE, pi=None)).but(agent=KEPT),
+        AtNext(InstallTools(OTHER), Wait(Reason.REPLACING, f"Install on VM {OTHER}")),
+    ),
+    "it is its keeper that does not answer": (lieutenant(agent=MUTE), Wait(Reason.KEEPER_UNREACHABLE, "no answer")),
     "not before it is prepared either": (lieutenant(agent=KEPT, copies=ASKED, guest=guest(marks={})), None),
 }
 

@@ -1,4 +1,5 @@
-"""docs/start.md, typed line by line in one shell, from an empty folder to a reviewed fleet; real machines and real pi."""
+"""The README's first fleet and then docs/start.md, typed line by line in one shell, from an empty folder to a reviewed fleet; real
+machines and real pi. Somebody does so on a new machine: with an empty home, where git does not know who commits."""
 
 from __future__ import annotations
 
@@ -28,9 +29,12 @@ COMMAND = re.compile(r"^ {4}(\S.*?)(?:\s+# exit code (\d)\b.*)?$", re.MULTILINE)
 
 
 def script() -> str:
-    """The commands of the page, each followed by a check of its exit code: 0, or what a comment behind it says."""
-    lines = ["set -u"]
-    for number, (command, code) in enumerate(COMMAND.findall((ROOT / "docs" / "start.md").read_text("utf-8"))):
+    """The commands of both pages, each followed by a check of its exit code: 0, or what a comment behind it says. After those of the README
+    the fleet is made, too; then another folder is entered."""
+    readme = (ROOT / "README.md").read_text("utf-8").partition("## Begin a fleet of your own\n")[2].partition("\n## ")[0]
+    first = [*COMMAND.findall(readme), ("reconciler run --once", ""), ("cd ../../start", "")]
+    lines = ["set -u", "mkdir readme start && cd readme"]
+    for number, (command, code) in enumerate([*first, *COMMAND.findall((ROOT / "docs" / "start.md").read_text("utf-8"))]):
         lines.append(f"echo '$ {number}' >&2")
         lines.append(command)
         lines.append(f'code=$?; [ "$code" = {code or 0} ] || {{ echo "command {number} ended with $code" >&2; exit 1; }}')
@@ -45,14 +49,11 @@ def test_the_first_steps_followed_word_by_word(tmp_path: Path) -> None:
     (bin_ / "reconciler").chmod(0o755)
     home = tmp_path / "home"
     home.mkdir()
-    (home / ".gitconfig").write_text("[user]\n\tname = somebody\n\temail = somebody@example.com\n")
     env = {
         "PATH": f"{bin_}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "HOME": str(home),
         "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"),
-        "RECONCILER_STATE": str(tmp_path / "state"),
-        "RECONCILER_SETTLE_SECONDS": "3",
         "RECONCILER_RESYNC_SECONDS": "1",
     }
     with (tmp_path / "log").open("w+") as log:
@@ -63,7 +64,14 @@ def test_the_first_steps_followed_word_by_word(tmp_path: Path) -> None:
             os.killpg(shell.pid, signal.SIGTERM)  # the simulator that the page starts
         log.seek(0)
         said = log.read()
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=tmp_path / "start" / "fleet", capture_output=True, text=True, check=True
+    ).stdout
     assert code == 0, said
     assert "Create" in said
     assert "1 file changed, 1 insertion(+), 1 deletion(-)" in said, "the edit touched one line"
     assert "nothing to do: what is declared is true" in said
+    assert "mode: Running " in (tmp_path / "readme" / "fleet" / "specs" / "fleet.yaml").read_text(), "the first fleet is left alone"
+    assert "AccountChanged" not in said
+    assert not (home / ".local" / "state").exists(), "a fleet to try things on is nobody else's"
+    assert status == "", "nothing of a simulated platform is left to be committed"

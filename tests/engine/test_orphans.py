@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.keys import Key, SlotOwner
-from reconciler.core.slot.claims import Owner, claim_labels
+from reconciler.core.slot.claims import Owner, birth_labels, claim_labels
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.orphans import awaited
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Unreachable
 from tests.engine import test_trees as trees
-from tests.engine.stage import LT, SETTINGS, Stage, failing, pass_time, tell
+from tests.engine.stage import LT, SETTINGS, SETTLE, Stage, failing, pass_time, tell
 from tests.world import FOREIGN, Machine
 
 GONE = Key("Lieutenant", "default", "gone")
@@ -41,6 +43,44 @@ def test_an_orphan_is_told_and_stays_until_it_is_asked_for(tmp_path: Path) -> No
         await pass_time(300)
         assert not other.deleted
         assert run.happened("OrphanVM") == 2
+
+    tell(tmp_path, story)
+
+
+async def unanswered(act: Callable[[], Awaitable[object]]) -> object:
+    """It happens, and no answer ever comes."""
+    await act()
+    return await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("seen", [0.0, 15.0, 2 * SETTLE])
+@pytest.mark.parametrize("away", [1.0, SETTLE + 5, 10 * SETTLE])
+def test_a_machine_that_is_being_taken_over_after_a_crash_is_no_orphan(tmp_path: Path, seen: float, away: float) -> None:
+    """The controller was killed before the answer to its create came; however long it was away, and whether or not a list had the VM."""
+
+    async def story(run: Stage) -> None:
+        run.weather.rules["vers.create_vm"] = unanswered
+        await run.lieutenant()
+        await run.until(lambda: run.world.created == 1, "it is made")
+        await pass_time(seen)
+        await run.controller.down()
+        del run.weather.rules["vers.create_vm"]
+        await pass_time(away)
+        await run.alive()
+        await run.ready()
+        await pass_time(3 * SETTLE)
+        assert run.world.created == 1
+        assert run.happened("OrphanVM") == 0
+
+    tell(tmp_path, story)
+
+
+def test_what_a_create_made_for_an_object_that_is_gone_is_told(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        lost = run.world.make({})
+        lost.state = VmState.RUNNING
+        lost.labels.update(birth_labels(Owner(SETTINGS.fleet, "installation-1"), SlotOwner.of(GONE, "uid-of-gone"), 1, "token"))
+        await run.until(lambda: run.happened("OrphanVM") == 1, "it is told")
 
     tell(tmp_path, story)
 

@@ -12,7 +12,8 @@ from reconciler.core.keys import Key, machine_of_node
 from reconciler.core.lieutenant.replacement import PATIENCE
 from reconciler.core.slot import claims
 from reconciler.engine.planning import plan_everything
-from reconciler.errors import Indeterminate
+from reconciler.errors import GuestUnreachable, Indeterminate
+from tests.conformance.kstatus import conditions_of
 from tests.engine.stage import Stage, failing, losing, pass_time, tell
 from tests.engine.stage import declared as document
 from tests.engine.test_profiles import AFTER, BEFORE, PROFILE, made, profile
@@ -102,6 +103,21 @@ def test_a_tree_that_goes_takes_the_machine_that_is_looked_at_along(tmp_path: Pa
         await s.delete(TREE)
         await s.gone(TREE)
         assert s.world.alive() == []
+
+    tell(tmp_path, story)
+
+
+def test_nothing_that_is_told_of_it_is_of_an_agent(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("base"), infra("db", parent="base"))
+        await stands(s)
+        s.weather.rules["keeper.observe"] = failing(lambda: GuestUnreachable("no answer"))
+        await s.until(lambda: s.reason(key_of("db"), "Ready") == "KeeperUnreachable", "its keeper does not answer")
+        assert s.status(key_of("db"))["phase"] == "Unreachable"
+        told = {event.reason for event in s.controller.told}
+        assert "InstalledTools" in told
+        shown = {str(one["reason"]) for status in s.controller.statuses for one in conditions_of(status).values()}
+        assert [reason for reason in told | shown if "Agent" in reason] == []
 
     tell(tmp_path, story)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,10 +15,12 @@ import pytest
 
 from reconciler.core.keys import as_strings
 from reconciler.core.signing import signers
+from reconciler.errors import Unreachable
 from reconciler.sources.documents.reader import MAX_BYTES
 from reconciler.sources.files.scan import Scan
 from reconciler.sources.files.source import FileSource
 from reconciler.sources.git.address import Address, Credential, GitSettings
+from reconciler.sources.git.command import REACH
 from reconciler.sources.git.repository import Repository
 from reconciler.sources.git.source import Followed
 from reconciler.views.documents import document
@@ -127,6 +130,31 @@ async def test_the_same_over_smart_http_with_a_credential_that_is_nowhere_to_be_
     for file in (traced, *(path for path in (tmp_path / "cache").rglob("*") if path.is_file())):
         assert TOKEN.encode() not in file.read_bytes()
     assert TOKEN not in str(one.events) + str(one.bare.told) + one.one.trouble + repr(one.repository.__dict__)
+
+
+async def test_why_a_repository_cannot_be_reached_is_said_once_in_gits_own_words(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere.git"
+    one = following(f"file://{nowhere}", tmp_path)
+    await one.step()
+    assert one.one.trouble == f"git ls-remote failed: '{nowhere}' does not appear to be a git repository: {REACH}"
+    told = f"file://{nowhere}: {one.one.trouble}; what was declared before stays in force"
+    assert one.events == [("RepositoryUnreachable", told)]
+    with pytest.raises(Unreachable) as found:
+        one.one.must_be_there("so nothing is known")
+    said = f"git ls-remote failed: '{nowhere}' does not appear to be a git repository (file://{nowhere})"
+    assert str(found.value) == f"{said}: {REACH}; so nothing is known"
+
+
+async def test_a_server_that_does_not_answer_is_said_with_its_address_once(tmp_path: Path) -> None:
+    with socket.socket() as taken:  # nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/fleet.git"
+        one = following(url, tmp_path)
+        await one.step()
+    with pytest.raises(Unreachable) as found:
+        one.one.must_be_there("so nothing is known")
+    assert str(found.value).count(url) == 1
+    assert str(found.value).startswith("git ls-remote failed: Failed to connect to 127.0.0.1 port")
 
 
 @pytest.mark.guarantee("G-42")

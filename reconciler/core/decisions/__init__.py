@@ -33,6 +33,7 @@ from reconciler.core.decisions.machine import CountCrash as CountCrash
 from reconciler.core.decisions.machine import GuestAction as GuestAction
 from reconciler.core.decisions.machine import GuestClaim as GuestClaim
 from reconciler.core.decisions.machine import Install as Install
+from reconciler.core.decisions.machine import InstallTools as InstallTools
 from reconciler.core.decisions.machine import ReadBack as ReadBack
 from reconciler.core.decisions.machine import RestAgent as RestAgent
 from reconciler.core.decisions.machine import RestoreSession as RestoreSession

@@ -34,9 +34,18 @@ class Install(Act):
     """Install node, pi and the keeper on the machine."""
 
     doing: ClassVar = Reason.INSTALLING_AGENT
+    done: ClassVar = Reason.INSTALLED_AGENT
     then_observe: ClassVar = False
 
     vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstallTools(Install):
+    """Install node, pi and the keeper on the machine of a node without an agent."""
+
+    doing: ClassVar = Reason.INSTALLING_TOOLS
+    done: ClassVar = Reason.INSTALLED_TOOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +210,7 @@ GuestAction = (
     CorrectClock
     | GuestClaim
     | Install
+    | InstallTools
     | StartKeeper
     | WriteFiles
     | RunStep

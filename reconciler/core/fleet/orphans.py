@@ -75,16 +75,19 @@ def strays(
     sight: Sight | None = None,
     awaited: Callable[[Mapping[str, str]], bool] = lambda _: False,
     creates: Sequence[Pending] = (),
+    coming: Container[str] = (),
 ) -> list[Stray]:
     """All of them, oldest first. One of ours that was first seen after `settled` (or never before) may still be on its way to an
     owner, and is left out. `sight`: of somebody without the controller's store; what they can't see is no orphan to them. `awaited`:
     whether an object that is there, or about to be made, takes back a machine with these labels; that is no stray. `creates`: those
-    whose answer never came."""
+    whose answer never came; `coming`: the tokens of those for objects that are there: what bears one is about to be taken over."""
     found: list[Stray] = []
     ownerless = [vm for vm in vms if vm.vm_id not in owned]
     for vm in sorted(ownerless, key=lambda vm: (vm.created_at, vm.vm_id)):
         told = standing_of(vm, owner)
         if told[0] is Standing.ORPHAN and awaited(vm.labels):
+            continue
+        if told[0] is Standing.SUSPECTED and vm.labels.get(claims.INTENT) in coming:
             continue
         if told[0] is Standing.UNCLAIMED and (fits := fitting(vm, creates, first_seen)):
             told = Standing.SUSPECTED, fits

@@ -54,7 +54,8 @@ def starting_or_unreachable(
 
 def out_of_reach(view: LieutenantView, decision: Decision) -> bool:
     """Its machine runs, and it or its keeper does not answer."""
-    silent = isinstance(decision, Wait) and decision.reason in (Reason.GUEST_UNREACHABLE, Reason.AGENT_UNREACHABLE)
+    keeper = Reason.AGENT_UNREACHABLE, Reason.KEEPER_UNREACHABLE
+    silent = isinstance(decision, Wait) and (decision.reason is Reason.GUEST_UNREACHABLE or decision.reason in keeper)
     return silent and (isinstance(view.guest, Unknown) or isinstance(view.agent, Unknown))
 
 

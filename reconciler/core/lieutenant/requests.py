@@ -22,10 +22,11 @@ from reconciler.core.snapshot.stages import SlotPart
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The record to be written (the very same when nothing was asked) and the verbs whose token was new."""
+    """The record to be written (the very same when nothing was asked), the verbs whose token was new, and what else asks for it."""
 
     record: LieutenantRecord
     verbs: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
 
 Verb = Callable[[LieutenantRecord, AnnotationRequests, str], LieutenantRecord]
@@ -131,9 +132,13 @@ HANDLERS: dict[str, Verb] = {
 """Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""
 
 
+RESTS = {"Budget": "its budget is used up", "Idle": "it has had no work for as long as spec.idle says"}
+"""Why it is to sleep although its mode is another one, by the reason for which it rests."""
+
+
 def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowledged:
     """Every verb with a token that was not acted on yet, then the clock of a declared suspension and the end of a crash loop."""
-    first, verbs = record, []
+    first, verbs, causes = record, list[str](), list[str]()
     for verb, act in HANDLERS.items() if asked.annotations else ():
         token = asked.annotations.get(PREFIX + verb, "")
         if token and record.handled.get(verb) != token:
@@ -141,13 +146,18 @@ def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowle
             record = record.but(handled={**record.handled, verb: token})
             verbs.append(verb)
     if asked.suspended and not record.suspend_asked_at:
+        causes.append(RESTS.get(record.rest.reason, "spec.mode is Suspended"))
         record = record.but(suspend_asked_at=asked.now)
     elif not asked.suspended and record.suspend_asked_at:
+        causes.append("its deletion was asked for" if asked.deleting else "it is to run: spec.mode is Running")
         record = record.but(suspend_asked_at=0.0, abort_at=0.0)
     if record.restart.degraded and record.restart.generation != asked.generation:
+        causes.append("its spec was changed, which ends the crash loop")
         record = record.but(restart=LieutenantRecord().restart)
-    record = with_a_changed_cause(record, asked)
-    return Acknowledged(first if record is first or record == first else record, tuple(verbs))
+    if (mended := with_a_changed_cause(record, asked)) != record:
+        causes.append("what it is made from was changed, so that what failed is tried again")
+        record = mended
+    return Acknowledged(first if record is first or record == first else record, tuple(verbs), tuple(causes))
 
 
 def acknowledge_requests(v: SlotPart) -> Decision | None:
@@ -155,4 +165,4 @@ def acknowledge_requests(v: SlotPart) -> Decision | None:
     if v.requests is None:
         return None
     found = acknowledge(v.lt.record, v.requests)
-    return Acknowledge(found.verbs) if found.record is not v.lt.record else None
+    return Acknowledge(found.verbs, found.causes) if found.record is not v.lt.record else None

@@ -90,7 +90,7 @@ class GuestActs:
                     await agents.write_claim(place, view.claim)
                 case Install():
                     await agents.install(place)
-                    self.note(item, Reason.INSTALLED_AGENT, where(place))
+                    self.note(item, action.done, where(place))
                 case StartKeeper():
                     await agents.start_keeper(machine)
                 case RunStep():

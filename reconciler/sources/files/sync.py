@@ -258,9 +258,8 @@ class FileSync:
         if obj.source not in SOURCES or file == one.origin.rpartition(":")[0] or file in found.read:
             return one
         if obj.source == SOURCE and await asyncio.to_thread(still_in_file, obj):
-            raise Refused(
-                f"{short(one.key)} is declared in another file", obj.origin, "remove it there first, or give this one another name"
-            )
+            remedy = "remove it there first, or give this one another name; of two fleets each needs a state directory of its own (--state)"
+            raise Refused(f"{short(one.key)} is declared in another file", obj.origin, remedy)
         return replace(one, succeeds=obj.source)
 
     def _report(self, undeclared: Iterable[Key]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,8 @@ MOST_BYTES = 1 << 30
 """Of any file that git writes: packs of a repository beyond it are refused by the system."""
 MOST_OUTPUT = 256 << 20
 ARMOR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+REACH = "check its address, this host's network, and the credential that `secret` names (docs/git.md)"
+"""What to do about a repository that can't be reached."""
 _TAIL = 2000
 _INHERITED = (
     "PATH",
@@ -52,6 +55,16 @@ _ALWAYS = (
     *("-c", "http.lowSpeedTime=30"),
     *("-c", "safe.directory=*"),
 )
+_LEVEL = re.compile(r"\A\s*(?:(?:fatal|error): )*(?:unable to access '[^']*': )?")
+"""Before what git says: how bad it is, and the address, which is named once behind it."""
+_OF_EVERY_FAILURE = frozenset(
+    {
+        "Could not read from remote repository",
+        "Please make sure you have the correct access rights",
+        "and the repository exists",
+        "unable to read askpass response from '/bin/false'",
+    }
+)
 
 ValueOf = Callable[[Credential], str | None]
 """The value of a secret now; None where there is none."""
@@ -66,7 +79,7 @@ class Git:
 
     async def run(self, *words: str, address: Address | None = None, secret: str = "", username: str = "", stdin: bytes = b"") -> bytes:
         """Run `git WORDS` in the repository; what it wrote. `address`: goes there, and nowhere else, with this secret. Raises `Unreachable`
-        with git's own words when it fails, `TimedOut`, and `Refused` where there is no git."""
+        in git's own words when it fails, `TimedOut`, and `Refused` where there is no git."""
         return (await self._run(words, address, secret, username, stdin))[0]
 
     async def signer(self, commit: str, keys: str) -> str:
@@ -121,16 +134,25 @@ class Git:
                     ended = await child.wait()
             except TimeoutError:
                 raise TimedOut(
-                    f"git {_verb(words)} did not end within {SECONDS:g} s", address.name if address else str(self.home)
+                    f"git {_verb(words)} did not end within {SECONDS:g} s",
+                    address.name if address else str(self.home),
+                    REACH if address else "",
                 ) from None
             finally:
                 if child.returncode is None:
                     _end(child.pid)
                 child.let_go()
         if ended != 0:
-            why = one_line(said[-_TAIL:].decode("utf-8", "replace").strip().replace(secret or "\0", "…")) or f"exit code {ended}"
-            raise Unreachable(f"git {_verb(words)} failed: {why}", address.name if address else str(self.home))
+            why = _why(said[-_TAIL:].decode("utf-8", "replace").replace(secret or "\0", "…")) or f"exit code {ended}"
+            where, remedy = (address.name, REACH) if address else (str(self.home), "")
+            raise Unreachable(f"git {_verb(words)} failed: {why}", where, remedy)
         return told, said
+
+
+def _why(said: str) -> str:
+    """What git says of a failure, on one line: each thing once, and what it says of every failure only where it says no more."""
+    lines = list(dict.fromkeys(one_line(_LEVEL.sub("", line)).rstrip(".") for line in said.splitlines() if line.strip()))
+    return "; ".join([line for line in lines if line not in _OF_EVERY_FAILURE] or lines)
 
 
 def _verb(words: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from reconciler.core.times import timestamp
 from reconciler.engine.ports import PutMeta
 from reconciler.engine.state.changes import Note
 from reconciler.engine.view import DeclarationPort
-from reconciler.errors import GuestFailed, InvalidSpec, ReconcilerError
+from reconciler.errors import GuestFailed, InvalidSpec, ReconcilerError, Unreachable
 from reconciler.sources.documents.located import Flaw, Mark
 from reconciler.sources.documents.reader import Finding, Reader, decode
 from reconciler.sources.files.planned import Objection
@@ -44,8 +44,8 @@ class Refusal:
 
 class Followed:
     """One repository. `newest`: the last commit that was fetched; `good`: the one in force, None while there is none; `refused`: the newest
-    one, where it is not good; `trouble`: why the last fetch failed, '' when it did not. `first`: set when one was tried. `now`: the
-    controller's clock."""
+    one, where it is not good; `failed`: what was wrong with the last fetch, None when nothing was. `first`: set when one was tried.
+    `now`: the controller's clock."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Followed:
         self.newest: Commit | None = None
         self.good: Commit | None = None
         self.refused: Refusal | None = None
-        self.trouble = ""
+        self.failed: ReconcilerError | None = None
         self.first = asyncio.Event()
         self._noted = ""
         self._standing: Commit | None = None
@@ -70,6 +70,20 @@ class Followed:
     def key(self) -> Key:
         """What events about it are about."""
         return Key("Repository", "", self.repository.id)
+
+    @property
+    def trouble(self) -> str:
+        """Why the last fetch failed, '' when it did not; of the repository itself, whose name it is told with."""
+        if (error := self.failed) is None:
+            return ""
+        where = "" if error.where == self.repository.address.name else error.where
+        return str(ReconcilerError(error.what, where, error.remedy))
+
+    def must_be_there(self, without: str) -> None:
+        """Raises `Unreachable` when the last fetch failed; `without`: what that means here."""
+        if self.failed is not None:
+            remedy = f"{self.failed.remedy}; {without}" if self.failed.remedy else without
+            raise Unreachable(self.failed.what, self.failed.where or self.repository.address.name, remedy)
 
     async def watch(self, changed: Callable[[], None]) -> None:
         """Fetch, again and again; `changed` is called when there is something new."""
@@ -88,12 +102,12 @@ class Followed:
             commit = await self.repository.head()
             if self.newest is None or self.newest.id != commit:
                 self.newest, self.refused = await self._read(commit)
-            self.trouble = ""
+            self.failed = None
         except ReconcilerError as error:
-            if str(error) != self.trouble:
+            told, self.failed = self.trouble, error
+            if self.trouble != told:
                 kept = f"commit {self.good.id} stays in force" if self.good else "what was declared before stays in force"
-                await self._tell_of(SourceReason.REPOSITORY_UNREACHABLE, f"{name}: {error}; {kept}")
-            self.trouble = str(error)
+                await self._tell_of(SourceReason.REPOSITORY_UNREACHABLE, f"{name}: {self.trouble}; {kept}")
         if not self.first.is_set() and self.good is None:
             await self._recall()
         self.first.set()
