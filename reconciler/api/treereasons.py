@@ -50,6 +50,11 @@ class TreeReason(Explained):
         "More is declared than `limits` allows; what is beyond them is not made.",
         "Raise the limit, or declare less.",
     )
+    FILES_NOT_CARRIED = (
+        "FilesNotCarriedOver",
+        "The category of a node changed, and the files of its machine can't be brought to the one in its place.",
+        "See the message; the annotation `fleet.vers.sh/delete-confirmed` lets the machine go without them.",
+    )
     NAME_TAKEN = (
         "NameTaken",
         "An object with the name of a node is declared by somebody else.",
@@ -71,6 +76,12 @@ class TreeReason(Explained):
     # A node among the others
     PARENT_NOT_READY = "ParentNotReady", "The node above it has no prepared machine yet; roots come first.", NOTHING, _WOKEN
     CHILDREN_FIRST = "ChildrenFirst", "Nodes below it are suspended or deleted before it.", NOTHING, _WOKEN
+    HANDING_OVER = (
+        "HandingOver",
+        "The category of a node changed: its files are brought to its new machine before either of the two gets work.",
+        NOTHING,
+        _WOKEN,
+    )
     CAPACITY = "Capacity", "A limit is reached; it goes on when there is room.", "Nothing, or raise the limit.", _WOKEN
     HALTED = (
         "Halted",

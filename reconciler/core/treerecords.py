@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from reconciler.core.records import Record
 
 
@@ -32,9 +34,22 @@ class BootProfileRecord(Record):
     cold_hash: str = ""
 
 
+class BesideRecord(Record):
+    """The object that a place had before the category of its node changed between one with an agent and one without. `state`: '' there is
+    none; `Making`: it works on while a machine is made for the one in its place; `Settling`: that one is ready, and nothing more is
+    sent to this one; `Going`: it is to go, and nothing is brought over from it any more. `tries`: failures in a row to bring its files
+    over, `not_before`: when that is tried again, `trouble`: the last one."""
+
+    state: Literal["", "Making", "Settling", "Going"] = ""
+    tries: int = 0
+    not_before: float = 0.0
+    trouble: str = ""
+
+
 class PlaceRecord(Record):
     """One place of a tree that was declared. `parent`: the node above its own; `agent`: it has a lieutenant; `going`: its object is to go;
-    `kept`: its node is not declared any more, and it stays; `digest`: of what was declared for it last."""
+    `kept`: its node is not declared any more, and it stays; `digest`: of what was declared for it last; `beside`: its object of the other
+    kind."""
 
     name: str
     node: str
@@ -45,6 +60,7 @@ class PlaceRecord(Record):
     going: bool = False
     kept: bool = False
     digest: str = ""
+    beside: BesideRecord = BesideRecord()
 
 
 class TreeRecord(Record):

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from reconciler.api.meta import Mode
 from reconciler.api.parsing import load_spec
 from reconciler.api.vmtree import VMTreeSpec
-from reconciler.core.decisions import DeclareNodes, KeepNodes, Refuse, Steady, Wait, WithdrawNodes
+from reconciler.core.decisions import (
+    CarryFiles,
+    ChangeNode,
+    DeclareNodes,
+    FollowMode,
+    KeepNodes,
+    NoteBeside,
+    Refuse,
+    Steady,
+    Wait,
+    WithdrawNodes,
+    WithdrawOther,
+)
 from reconciler.core.keys import Json, Key
 from reconciler.core.tree import order
 from reconciler.core.tree import places as places_of
@@ -20,8 +32,8 @@ from reconciler.core.tree.order import Family, Neighbour
 from reconciler.core.tree.owned import OwnedObject, owned_object
 from reconciler.core.tree.places import Use, place_name, wanted_places
 from reconciler.core.tree.policies import plan
-from reconciler.core.tree.snapshot import Found, TreeSnapshot
-from reconciler.core.treerecords import PlaceRecord, TreeRecord
+from reconciler.core.tree.snapshot import Found, Other, TreeSnapshot
+from reconciler.core.treerecords import BesideRecord, PlaceRecord, TreeRecord
 
 TREE = Key("VMTree", "default", "prod")
 NAMES = "abcdef"
@@ -307,17 +319,65 @@ def test_what_stands_below_a_node_without_replicas_stands_below_the_next_one() -
     assert decision.reason == "NodeRemovalRefused"
 
 
-def test_a_node_that_gets_an_agent_or_loses_it_gives_back_what_it_had_first() -> None:
+def handed(state: str, found: Found | None = None, other: Other | None = None, **more: object) -> TreeSnapshot:
+    """A node that had an agent and has none now, so far."""
     had, has = spec_of([node("a")]), spec_of([node("a", category="Infra")])
     record, objects = carried_out(declared(had))
-    gone = plan(declared(has, record, objects))
-    assert isinstance(gone, WithdrawNodes)
-    assert gone.places == ("a",)
-    going = TreeRecord(places=tuple(place.but(going=True) for place in record.places))
-    view = declared(has, going, objects)
-    view = replace(view, found={"a": replace(view.found["a"], deleting=True, ready=False)})
-    assert isinstance(plan(view), Wait)
-    assert isinstance(plan(declared(has, going)), DeclareNodes)
+    if not state:
+        return declared(has, record, objects, **more)
+    record, _ = carried_out(declared(has))
+    (place,) = record.places
+    record = TreeRecord(places=(place.but(beside=BesideRecord(state=state)),))  # type: ignore[arg-type]
+    view = declared(has, record, owned_by(has), **more)
+    return replace(view, found={"a": found} if found else view.found, other={"a": other or OLD})
+
+
+OLD = Other(Found(ours=True, ready=True, vm_id="old"), both_run=True)
+NEW = Found(ours=True, vm_id="new")
+READY = replace(NEW, ready=True)
+GONE = replace(OLD, found=replace(OLD.found, deleting=True))
+
+
+@pytest.mark.guarantee("G-14")
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (handed(""), ChangeNode),
+        (handed("", held={"a": "another one is first"}), Wait),
+        (handed("", invalid={"a": "it has no profile"}), Refuse),
+        (handed("Making", NEW), Wait),
+        (handed("Making", NEW, replace(OLD, in_the_way=True)), NoteBeside("a", "Going")),
+        (handed("Making", NEW, replace(OLD, made=False)), WithdrawOther),
+        (handed("Making", NEW, replace(OLD, mode=Mode.SUSPENDED)), FollowMode("a")),
+        (handed("Making", READY, replace(OLD, working=True)), NoteBeside("a", "Settling")),
+        (handed("Making", READY, replace(OLD, protected=True)), Refuse),
+        (handed("Making", READY, replace(OLD, protected=True), confirmed="yes"), NoteBeside("a", "Settling")),
+        (handed("Settling", READY, replace(OLD, working=True)), Wait),
+        (handed("Settling", READY, replace(OLD, both_run=False)), Wait),
+        (handed("Settling", READY), CarryFiles("a", "old", "new")),
+        (handed("Settling", NEW), CarryFiles("a", "old", "new")),
+        (handed("Going", READY, replace(OLD, working=True)), Wait),
+        (handed("Going", READY), WithdrawOther),
+        (handed("Going", READY, GONE), Wait),
+        (replace(handed("Going", READY), other={}), NoteBeside("a", "")),
+        (replace(handed("Settling", READY), deleting=True), WithdrawNodes),
+        (replace(handed("Going", replace(READY, deleting=True)), deleting=True), WithdrawNodes),
+    ],
+)
+def test_what_a_node_had_before_its_category_changed_goes_step_by_step(view: TreeSnapshot, expected: object) -> None:
+    decision = plan(view)
+    assert isinstance(decision, expected) if isinstance(expected, type) else decision == expected
+
+
+@pytest.mark.guarantee("G-14")
+@pytest.mark.parametrize("state", ["Making", "Settling", "Going"])
+def test_a_category_that_is_changed_back_takes_what_the_node_has_still(state: str) -> None:
+    view = handed(state, NEW)
+    spec = spec_of([node("a")])
+    back = replace(view, spec=spec, places=wanted_places(spec, view.record, {}))
+    decision = plan(back)
+    assert isinstance(decision, Wait if state == "Going" else ChangeNode)
+    assert isinstance(plan(replace(back, other={"a": GONE})), Wait)
 
 
 def test_a_tree_of_which_one_is_stalled_and_the_others_wait_for_it_is_stalled() -> None:

@@ -96,6 +96,35 @@ async def test_a_lieutenant_of_a_tree_that_is_deleted_by_hand_is_declared_again(
         assert world.created == 3
 
 
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-14")
+@pytest.mark.parametrize("had", ["agent", "none"])
+async def test_a_store_that_is_lost_while_a_category_changes_leaves_no_machine_behind(
+    cluster: Namespace, tmp_path: Path, world: RealTime, had: str
+) -> None:
+    person = Person(cluster)
+    bare = {"name": "a", "category": "Infra", "profileRef": {"name": "lightweight"}, "protected": True}
+    both = [{**bare, "category": "Agent"}, bare]
+    before, after = both if had == "agent" else reversed(both)
+    async with charge(cluster, tmp_path / "one", world):
+        await person.apply(tree([before]))
+        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        (old,) = world.alive()
+        old.files["/root/workspace/made.txt"] = b"by hand"
+        await person.apply(tree([after]))
+        await person.kubectl("wait", "vmt/prod", "--for=condition=Stalled", "--timeout=90s")
+        assert len(world.alive()) == 2
+    async with charge(cluster, tmp_path / "another", world) as operator:
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
+        assert len(world.alive()) == 2
+        await person.kubectl("annotate", "vmt/prod", "fleet.vers.sh/delete-confirmed=yes")
+        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        (now,) = world.alive()
+        assert now is not old
+        assert now.files["/root/workspace/made.txt"] == b"by hand"
+        assert [one["metadata"]["name"] for one in await person.list("lt")] == ([] if had == "agent" else ["prod-a"])
+
+
 @pytest.mark.guarantee("G-13")
 async def test_a_branch_is_taken_down_by_a_command(desk: Desk) -> None:
     person, world = desk.person, desk.world

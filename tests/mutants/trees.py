@@ -8,7 +8,7 @@ from reconciler.core.lieutenant import status
 from reconciler.core.profile import bake
 from reconciler.core.slot import adoption
 from reconciler.core.slot import policies as slot_policies
-from reconciler.core.tree import machine, order, places, policies, removal
+from reconciler.core.tree import handover, machine, order, places, policies, removal
 from reconciler.core.tree.removal import NodeRemoval
 from reconciler.engine.kinds.bootprofile import BootProfileKind
 from reconciler.engine.kinds.machine import MachineKind
@@ -17,6 +17,7 @@ from reconciler.engine.triggers import Triggers
 from tests.core import test_explore_tree, test_removal
 from tests.core import test_tree_properties as properties
 from tests.engine import test_cold_start, test_lost_store, test_tree_adoption, test_tree_machines, test_trees
+from tests.engine import test_node_categories as categories
 from tests.faults.harness import Fault
 from tests.faults.play import play
 from tests.faults.scenarios import tree_grows, tree_shrinks, tree_sleeps
@@ -78,8 +79,16 @@ def fewer_replicas(_: Path) -> None:
     properties.test_fewer_replicas_never_take_one_that_works_and_more_move_none()
 
 
-def a_node_of_another_kind(_: Path) -> None:
-    properties.test_a_node_that_gets_an_agent_or_loses_it_gives_back_what_it_had_first()
+def a_node_of_another_kind(path: Path) -> None:
+    categories.test_what_a_node_has_works_on_until_the_other_one_is_ready_and_has_its_files(path, "agent")
+
+
+def a_node_whose_new_machine_fails(path: Path) -> None:
+    categories.test_a_machine_that_can_not_be_prepared_costs_none_that_works(path, "none")
+
+
+def a_node_without_room(path: Path) -> None:
+    categories.test_without_room_for_both_it_waits_or_goes_first_as_declared(path, "none", "Wait")
 
 
 def a_kept_node(_: Path) -> None:
@@ -151,12 +160,22 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            "if policy is OnNodeRemoved.REFUSE and not v.confirmed", "if False",
            test_trees.test_a_removed_node_with_others_below_is_refused_until_the_tree_says_what_becomes_of_them),
     Mutant("kept-for-ever", "G-10: a kept node that is declared again is as any other", policies, "needs_declaring",
-           "remembered != place.record.but(digest=v.digests[place.name])", "remembered.digest != v.digests[place.name]", a_kept_node),
+           "remembered != place.record.but(digest=v.digests[place.name], beside=remembered.beside)",
+           "remembered.digest != v.digests[place.name]", a_kept_node),
     Mutant("tree-unprotected", "G-05: a tree with a protected node goes only when that is confirmed", policies,
            "protect_before_the_end", "if not guarded:", "if True:",
            test_trees.test_a_tree_with_a_protected_node_goes_only_when_that_is_confirmed),
-    Mutant("another-kind-leaks", "G-05: a node of another kind gives back what it had", policies, "of_another_kind",
-           "place.node.has_agent is not remembered.agent", "False", a_node_of_another_kind),
+    Mutant("another-kind-leaks", "G-05: a node of another kind gives back what it had", handover, "hand_over",
+           "in pairs(v)", "in ()", a_node_of_another_kind),
+    Mutant("another-kind-unready", "G-14: what a node had goes only when the machine in its place is ready", handover, "next_step",
+           "if new.ready:", "if True:", a_node_whose_new_machine_fails),
+    Mutant("another-kind-emptied", "G-14: what a node had goes only when its files are on the machine in its place", handover, "next_step",
+           "return CarryFiles(place.name, old, new.vm_id)", 'return NoteBeside(place.name, "Going")', a_node_of_another_kind),
+    Mutant("another-kind-first", "G-14: what a node had goes first only where that is declared", handover, "next_step",
+           "if other.in_the_way else None", "if new is not None else None", a_node_without_room),
+    Mutant("another-kind-works", "G-14: a new agent gets no work before the files are there", trees.Trees, "_changes_hands",
+           'else state in ("Making", "Settling")', "else False",
+           categories.test_a_new_agent_gets_no_work_before_the_files_are_there),
     Mutant("machine-unconfirmed", "G-14: the old machine goes only when the new one was looked into", machine, "confirm_the_new",
            "isinstance(v.lt.agent, Agent) and isinstance(v.lt.guest, Guest) and PREPARED in v.lt.guest.marks", "True",
            a_new_machine_that_falls_silent),

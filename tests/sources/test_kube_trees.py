@@ -84,6 +84,9 @@ def test_a_machine_is_named_from_the_moment_on_at_which_its_create_is_told_no_mo
     assert {"create", "vmId"} & as_map(told).keys() == {"create"}
     (told,) = of_nodes(TREE, "u", nodes, nothing, [], {slot: "vm-1"}.__getitem__)
     assert told == {**nodes[0], "vmId": "vm-1"}
+    own: Json = {**nodes[0], "lieutenant": "prod-root", "vmId": "vm-2"}
+    (told,) = of_nodes(TREE, "u", [own], nothing, [], {slot: "vm-1"}.__getitem__)
+    assert told == own, "a machine that it had before its agent is none of its own"
 
 
 async def test_a_tree_that_does_not_validate_is_deleted_by_command() -> None:

@@ -136,13 +136,19 @@ from reconciler.core.decisions.task import TaskAction as TaskAction
 from reconciler.core.decisions.task import TryAgain as TryAgain
 from reconciler.core.decisions.task import Verify as Verify
 from reconciler.core.decisions.task import Withdraw as Withdraw
+from reconciler.core.decisions.tree import CarryFiles as CarryFiles
+from reconciler.core.decisions.tree import ChangeNode as ChangeNode
 from reconciler.core.decisions.tree import DeclareNodes as DeclareNodes
+from reconciler.core.decisions.tree import FollowMode as FollowMode
 from reconciler.core.decisions.tree import ForgetNodes as ForgetNodes
+from reconciler.core.decisions.tree import HandoverAction as HandoverAction
 from reconciler.core.decisions.tree import KeepNodes as KeepNodes
+from reconciler.core.decisions.tree import NoteBeside as NoteBeside
 from reconciler.core.decisions.tree import NoteBudget as NoteBudget
 from reconciler.core.decisions.tree import NoteRevision as NoteRevision
 from reconciler.core.decisions.tree import TreeAction as TreeAction
 from reconciler.core.decisions.tree import WithdrawNodes as WithdrawNodes
+from reconciler.core.decisions.tree import WithdrawOther as WithdrawOther
 
 Action = (
     RequestAction

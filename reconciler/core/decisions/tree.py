@@ -92,4 +92,93 @@ class NoteBudget(Act):
     state: Literal["Within", "Warned", "CostUnknown", "Exceeded"]
 
 
-TreeAction = DeclareNodes | WithdrawNodes | KeepNodes | ForgetNodes | NoteRevision | NoteBudget
+@dataclass(frozen=True, slots=True)
+class ChangeNode(Act):
+    """The category of this place's node changed between one with an agent and one without: declare the object that it has from here on,
+    beside the one that it has now."""
+
+    doing: ClassVar = TreeReason.DECLARING_NODE
+    books_only: ClassVar = True
+    effect: ClassVar = Effect.REPLACE
+
+    place: str
+    vm_id: str
+    why: str
+
+    @property
+    def target(self) -> str:
+        return self.place
+
+    @property
+    def lost(self) -> str:
+        return f"what VM {self.vm_id} has outside of the work directory" if self.vm_id else ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteBeside(Act):
+    """How far the change of this place's category has come. '' when its former object is gone."""
+
+    doing: ClassVar = TreeReason.HANDING_OVER
+    books_only: ClassVar = True
+
+    place: str
+    state: Literal["", "Making", "Settling", "Going"]
+
+    @property
+    def target(self) -> str:
+        return self.place
+
+
+@dataclass(frozen=True, slots=True)
+class FollowMode(Act):
+    """What this place had before its category changed is to run, or to be suspended, as the place is."""
+
+    doing: ClassVar = TreeReason.DECLARING_NODE
+    books_only: ClassVar = True
+
+    place: str
+
+    @property
+    def target(self) -> str:
+        return self.place
+
+
+@dataclass(frozen=True, slots=True)
+class CarryFiles(Act):
+    """Copy the work directory from the machine that this place had to the one that it has now."""
+
+    doing: ClassVar = TreeReason.HANDING_OVER
+
+    place: str
+    old: str
+    new: str
+
+    @property
+    def target(self) -> str:
+        return self.place
+
+    @property
+    def message(self) -> str:
+        return f"the files of VM {self.old} are brought to VM {self.new}"
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawOther(Act):
+    """Ask for the deletion of the object that this place had before its category changed. `confirmed`: a person said so."""
+
+    doing: ClassVar = TreeReason.WITHDRAWING_NODE
+    books_only: ClassVar = True
+    effect: ClassVar = Effect.DELETE
+
+    place: str
+    why: str
+    confirmed: str = ""
+
+    @property
+    def target(self) -> str:
+        return self.place
+
+
+HandoverAction = ChangeNode | NoteBeside | FollowMode | CarryFiles | WithdrawOther
+
+TreeAction = HandoverAction | DeclareNodes | WithdrawNodes | KeepNodes | ForgetNodes | NoteRevision | NoteBudget

@@ -26,6 +26,9 @@ from reconciler.core.decisions import (
 )
 from reconciler.core.slot.deletion import CONFIRM
 from reconciler.core.spending.pool import held_words
+from reconciler.core.tree import handover
+from reconciler.core.tree.handover import of_another_kind
+from reconciler.core.tree.limits import beyond_limits
 from reconciler.core.tree.places import Place
 from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
@@ -51,7 +54,7 @@ def protect_before_the_end(v: TreeSnapshot) -> Decision | None:
     """G-05: a tree with a protected node goes only when a person says so; until then nothing of it does."""
     if not v.deleting or v.confirmed:
         return None
-    guarded = [place.name for place in v.record.places if place.protected and place.name in v.found and not v.found[place.name].deleting]
+    guarded = [p.name for p in v.record.places if p.protected and any(not found.deleting for found in v.objects(p.name))]
     if not guarded:
         return None
     return Refuse(Reason.PROTECTED, f"{some(guarded)} of it is protected from deletion; {CONFIRM} lets all of it go")
@@ -61,7 +64,7 @@ def take_down_the_whole(v: TreeSnapshot) -> Decision | None:
     """G-13: everything it declared is taken back; machines go leaves first. It goes itself when nothing is left."""
     if not v.deleting:
         return None
-    there = [place for place in v.record.places if place.name in v.found and v.found[place.name].ours]
+    there = [place for place in v.record.places if v.objects(place.name)]
     staying = tuple(place.name for place in reversed(there) if not asked_to_go(v, place))
     if staying:
         return WithdrawNodes(staying, "its tree was deleted", v.confirmed)
@@ -73,16 +76,15 @@ def take_down_the_whole(v: TreeSnapshot) -> Decision | None:
 
 
 def asked_to_go(v: TreeSnapshot, place: PlaceRecord) -> bool:
-    """Its deletion was asked for; of a protected one also with the confirmation that the tree has."""
-    found = v.found[place.name]
-    return found.deleting and (not v.confirmed or not place.protected or found.confirmed == v.confirmed)
+    """The deletion of all it has was asked for; of a protected one also with the confirmation that the tree has."""
+    return all(
+        found.deleting and (not v.confirmed or not place.protected or found.confirmed == v.confirmed) for found in v.objects(place.name)
+    )
 
 
 def waiting_for_the_end(v: TreeSnapshot, there: list[PlaceRecord]) -> Decision:
     """What is still there; what can't go without a person is told first."""
-    stuck = [
-        f"{place.name} ({v.found[place.name].reason}: {v.found[place.name].message})" for place in there if v.found[place.name].stalled
-    ]
+    stuck = [f"{place.name} ({found.reason}: {found.message})" for place in there for found in v.objects(place.name) if found.stalled]
     if stuck:
         return Refuse(TreeReason.NODES_STALLED, f"can't be deleted: {some(stuck)}")
     return Wait(TreeReason.NODES_CHANGING, f"being deleted: {some([place.name for place in there])}")
@@ -91,7 +93,9 @@ def waiting_for_the_end(v: TreeSnapshot, there: list[PlaceRecord]) -> Decision:
 def nothing_left(v: TreeSnapshot) -> tuple[str, ...]:
     """Places whose objects are gone and not wanted."""
     wanted = {place.name for place in v.places} if not v.deleting else set[str]()
-    return tuple(place.name for place in v.record.places if place.name not in wanted and not v.found.get(place.name))
+    return tuple(
+        place.name for place in v.record.places if place.name not in wanted and not (v.found.get(place.name) or v.other.get(place.name))
+    )
 
 
 # --- what may not begin -----------------------------------------------------------------------------------------------------------
@@ -104,42 +108,15 @@ def refuse_the_unsupported(v: TreeSnapshot) -> Decision | None:
     return Refuse(Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
 
 
-def beyond_limits(v: TreeSnapshot) -> dict[str, str]:
-    """By place: why it is more than the tree may have (G-09), in words. Of too many children the first ones of the declaration may be."""
-    limits, found = v.spec.limits, dict[str, str]()
-    children: dict[str, int] = {}
-    over: set[str] = set()
-    for place in v.places:
-        parent = place.node.parent
-        if parent is not None:
-            children[parent] = children.get(parent, 0) + 1
-        if limits.max_depth is not None and place.depth > limits.max_depth:
-            found[place.name] = f"{place.name} is on level {place.depth}, limits.maxDepth is {limits.max_depth}"
-        elif parent is not None and limits.max_children is not None and children[parent] > limits.max_children:
-            found[place.name] = f"{place.name} is child {children[parent]} of {parent}, limits.maxChildren is {limits.max_children}"
-        elif parent is not None and parent in over:
-            found[place.name] = f"{place.name} stands below one that is too many"
-        else:
-            continue
-        over.add(place.node.name)
-    return found
-
-
 # --- nodes come and go ------------------------------------------------------------------------------------------------------------
 
 
 def removed(v: TreeSnapshot) -> list[PlaceRecord]:
-    """Places whose node is not declared any more, that are a replica too many, or whose node is of another kind now; leaves first."""
+    """Places whose node is not declared any more, or that are a replica too many; leaves first."""
     wanted = {place.name: place for place in v.places}
-    there = [p for p in v.record.places if p.name in v.found and v.found[p.name].ours]
-    gone = [p for p in there if (of_another_kind(wanted[p.name], p) if p.name in wanted else not p.kept)]
+    gone = [p for p in v.record.places if p.name not in wanted and not p.kept and v.objects(p.name)]
     parents = {p.node: p.parent for p in v.record.places}
     return sorted(gone, key=lambda p: (-_level(parents, p.node), p.name))
-
-
-def of_another_kind(place: Place, remembered: PlaceRecord) -> bool:
-    """It has an agent and had none, or the other way round: what it had goes first."""
-    return place.node.has_agent is not remembered.agent
 
 
 def _level(parents: dict[str, str], node: str) -> int:
@@ -214,7 +191,7 @@ def needs_declaring(v: TreeSnapshot, place: Place, remembered: PlaceRecord | Non
         return found is None or found.ours
     if not found.ours or found.deleting or of_another_kind(place, remembered):
         return False
-    return not found.same or remembered != place.record.but(digest=v.digests[place.name])
+    return not found.same or remembered != place.record.but(digest=v.digests[place.name], beside=remembered.beside)
 
 
 def was_changed(v: TreeSnapshot, place: Place, remembered: PlaceRecord | None) -> bool:
@@ -226,7 +203,7 @@ def was_changed(v: TreeSnapshot, place: Place, remembered: PlaceRecord | None) -
 # --- how it stands ----------------------------------------------------------------------------------------------------------------
 
 
-def problems(v: TreeSnapshot) -> Iterator[tuple[TreeReason, str]]:
+def problems(v: TreeSnapshot) -> Iterator[tuple[TreeReason | Reason, str]]:
     """What a person has to change in the declaration."""
     names = [place.name for place in v.places]
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -237,8 +214,9 @@ def problems(v: TreeSnapshot) -> Iterator[tuple[TreeReason, str]]:
             yield TreeReason.NAME_TAKEN, f"the name of node {place.name} is taken by an object that this tree does not declare"
     if v.spec.policy.on_node_removed is OnNodeRemoved.REFUSE and not v.confirmed:
         for top, dragged in with_it(v).items():
-            if any(not v.found[name].deleting for name in dragged):
+            if any(not found.deleting for name in dragged for found in v.objects(name)):
                 yield TreeReason.NODE_REMOVAL_REFUSED, f"{top} was removed together with {some(dragged)} below it"
+    yield from handover.stuck(v)
     for name, why in v.invalid.items():
         yield TreeReason.NODE_INVALID, f"{name}: {why}"
     for why in beyond_limits(v).values():
@@ -268,16 +246,23 @@ def report_the_nodes(v: TreeSnapshot) -> Decision | None:
             unknown.append(name)
         elif not found.ready:
             (held if held_back(found.reason) else moving).append(name)
+    for name, other in v.other.items():
+        new = v.found.get(name)
+        if other.found.stalled:
+            stalled.append(f"{name} ({other.found.reason})")
+        elif new is not None and new.ready:
+            moving.append(name)
+    held += handover.held_changes(v)
     extra = [p.name for p in v.record.places if p.ordinal is not None and p.name in v.found and v.found[p.name].deleting]
     too_many = more_than_declared(v)
     if moving or (extra and not stalled):
-        return Wait(TreeReason.NODES_CHANGING, some(moving or extra))
+        return Wait(TreeReason.NODES_CHANGING, some(moving or extra), until=handover.next_try(v))
     if stalled:
         return Refuse(TreeReason.NODES_STALLED, some(stalled))
     if unknown:
         return Wait(TreeReason.NODES_UNKNOWN, some(unknown))
     if held:
-        return Wait(TreeReason.NODES_CHANGING, some(held))
+        return Wait(TreeReason.NODES_CHANGING, some(held), until=handover.next_try(v))
     if too_many:
         return Wait(TreeReason.SCALING_DOWN, f"{some(too_many)} works; one too many goes when it is idle")
     return None
@@ -322,6 +307,9 @@ TREE: Chain[TreeSnapshot] = Chain(
         tell_of_the_budget,
         forget_what_is_gone,
         declare_what_is_missing,
+        handover.begin_the_change,
+        handover.keep_the_other_in_step,
+        handover.hand_over,
         report_the_problems,
         report_the_nodes,
         report_the_budget,

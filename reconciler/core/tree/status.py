@@ -10,9 +10,9 @@ from reconciler.core.conditions import merge_conditions, progress_conditions, re
 from reconciler.core.decisions import Decision, Refuse, Steady
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import LastError
+from reconciler.core.tree.limits import beyond_limits
 from reconciler.core.tree.places import key_of
-from reconciler.core.tree.policies import beyond_limits
-from reconciler.core.tree.snapshot import Found, TreeSnapshot
+from reconciler.core.tree.snapshot import Found, Other, TreeSnapshot
 
 NOT_MADE = Found(ours=True)
 
@@ -29,8 +29,8 @@ def tree_status(view: TreeSnapshot, decision: Decision, previous: Json, generati
     missing = sum(place.name not in view.found or not view.found[place.name].ours for place in view.places)
     counts = TreeCounts(
         nodes=len(view.places),
-        ready=sum(found.ready and not found.deleting for found in every),
-        reconciling=sum((not found.ready or found.deleting) and not found.stalled for found in every) + missing,
+        ready=sum(as_declared(view, name) for name, found in view.found.items() if found.ours),
+        reconciling=sum(not as_declared(view, name) and not found.stalled for name, found in view.found.items() if found.ours) + missing,
         stalled=sum(found.stalled for found in every),
     )
     return VMTreeStatus(
@@ -44,6 +44,11 @@ def tree_status(view: TreeSnapshot, decision: Decision, previous: Json, generati
         rollout=rollout_status(view),
         nodes=tuple(nodes[:NODES]),
     )
+
+
+def as_declared(view: TreeSnapshot, name: str) -> bool:
+    """It is ready, and nothing of it is on its way out."""
+    return view.found[name].ready and not view.found[name].deleting and name not in view.other
 
 
 def rollout_status(view: TreeSnapshot) -> RolloutStatus | None:
@@ -84,6 +89,10 @@ def node_statuses(view: TreeSnapshot) -> list[NodeStatus]:
             reason, message = "NameTaken", "an object of this name is declared by somebody else"
         elif remembered is not None and remembered.kept:
             reason = "NodeKept"
+        elif name in view.other and found.ready:
+            reason, message = "HandingOver", beside_words(view.other[name])
+        elif name in view.other:
+            message = f"{message}; {beside_words(view.other[name])}" if message else beside_words(view.other[name])
         told.append(
             NodeStatus(
                 name=name[:WORD],
@@ -91,7 +100,7 @@ def node_statuses(view: TreeSnapshot) -> list[NodeStatus]:
                 phase=found.phase or "Pending",
                 reason=reason,
                 message=message,
-                ready=found.ready,
+                ready=found.ready and name not in view.other,
                 vm_id=found.vm_id or None,
                 lieutenant=key_of(view.key, name, agent).name if agent else None,
                 organs=found.organs,
@@ -99,6 +108,14 @@ def node_statuses(view: TreeSnapshot) -> list[NodeStatus]:
             )
         )
     return told
+
+
+def beside_words(other: Other) -> str:
+    """What a place whose category changed has beside its own object."""
+    vm_id = other.found.vm_id
+    if other.found.deleting:
+        return f"VM {vm_id}, which it had before, goes" if vm_id else "what it had before goes"
+    return f"VM {vm_id}, which it had before, goes when its files are here" if vm_id else "what it had before goes"
 
 
 def _worst_first(node: NodeStatus) -> tuple[int, str]:

@@ -29,7 +29,7 @@ from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.observe.content import bytes_of, value_of
 from reconciler.engine.places import machine_at, place_at
-from reconciler.engine.ports import where
+from reconciler.engine.ports import Machine, where
 from reconciler.engine.state.objects import LieutenantItem
 from reconciler.errors import InvalidSpec
 
@@ -65,6 +65,15 @@ class BootActs:
                 return self.organ_files(item, rendered)
             case _:
                 return []
+
+    async def carry_files(self, old: Machine, directory: str, new: Machine, there: LieutenantItem, rendered: Rendered, limit: int) -> int:
+        """Bring what is in a work directory to another machine, and over it what the profile of that one has there. How many bytes it has;
+        when that is more than `limit`, nothing was brought."""
+        archive = await self.t.agents.pack(old, directory, limit)
+        if archive.content:
+            await self.t.agents.unpack(new, rendered.work_dir, archive.content)
+            await self.t.agents.write_files(new, self.files_of(there, rendered, "files"), rendered.work_dir)
+        return archive.size if archive.content is not None else max(archive.size, limit + 1)
 
     def organ_files(self, item: LieutenantItem, rendered: Rendered) -> list[GuestFile]:
         """Program and skill of every organ and capability, and what the machine is told about its own place."""

@@ -132,21 +132,16 @@ class ReplacementActs:
         assert isinstance(view.rendered, Rendered)
         old, new = Machine(Place(record.slot.vm_id), record.slot.epoch), Machine(Place(record.next.vm_id), record.next.epoch)
         directory = record.workspace.directory or WORK_DIR
-        archive = await t.agents.pack(old, directory, WORKSPACE_LIMIT)
-        if archive.content is None:
-            why = f"its workspace has {archive.size >> 20} MiB, at most {WORKSPACE_LIMIT >> 20} are carried over"
+        packed = await self._guest.boot.carry_files(old, directory, new, at_next(item), view.rendered, WORKSPACE_LIMIT)
+        if packed > WORKSPACE_LIMIT:
+            why = f"its workspace has {packed >> 20} MiB, at most {WORKSPACE_LIMIT >> 20} are carried over"
             await self.drop(item, view, why, failed=True)
             return
-        work_dir = view.rendered.work_dir
-        if archive.content:
-            await t.agents.unpack(new, work_dir, archive.content)
-            there = at_next(item)
-            await t.agents.write_files(new, self._guest.boot.files_of(there, view.rendered, "files"), work_dir)
-        size = await self._local.bring_session(item, new, work_dir)
+        size = await self._local.bring_session(item, new, view.rendered.work_dir)
         taken = record.swapped()
         told = taken.replacement.but(state="Taken", at=t.clock.now())
         session = housed(record.session, item.uid, item.spec.session.generation)
-        said = f"VM {new.id}: {size} bytes of conversation, {archive.size} of files; VM {old.id} is kept until pi answers there"
+        said = f"VM {new.id}: {size} bytes of conversation, {packed} of files; VM {old.id} is kept until pi answers there"
         await self.save(item, taken.but(replacement=told, session=session), Reason.CARRIED_OVER, said)
         self.observe_again(record)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal
 
 import orjson
@@ -12,15 +13,29 @@ import orjson
 from reconciler.api.annotations import PREFIX
 from reconciler.api.registry import finalizers_of
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, NoteBudget, NoteRevision, TreeAction, WithdrawNodes
+from reconciler.core.decisions import (
+    CarryFiles,
+    ChangeNode,
+    DeclareNodes,
+    FollowMode,
+    ForgetNodes,
+    KeepNodes,
+    NoteBeside,
+    NoteBudget,
+    NoteRevision,
+    TreeAction,
+    WithdrawNodes,
+    WithdrawOther,
+)
 from reconciler.core.keys import Key
 from reconciler.core.spending.pool import REASONS, State, words_of
 from reconciler.core.tree.owned import OwnedObject, owned_object
 from reconciler.core.tree.places import Place, key_of, tree_of_machine, uid_of
 from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
-from reconciler.core.treerecords import PlaceRecord, TreeRecord
+from reconciler.core.treerecords import BesideRecord, PlaceRecord, TreeRecord
 from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.handover import HandoverActs
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.declared import OWNED, Declared
@@ -45,10 +60,13 @@ def digest_of(owned: OwnedObject) -> str:
 class TreeActs:
     def __init__(self, tools: ActContext, declarations: Declarations) -> None:
         self.t, self._declarations = tools, declarations
+        self._handover = HandoverActs(tools, self.put, self.undeclare)
 
     async def act(self, view: TreeSnapshot, action: TreeAction) -> None:
         """Carry out one decision. Raises what the place of the declarations says."""
         match action:
+            case ChangeNode() | NoteBeside() | FollowMode() | CarryFiles() | WithdrawOther():
+                await self._handover.act(view, action)
             case DeclareNodes():
                 await self.declare(view, action)
             case WithdrawNodes():
@@ -125,19 +143,32 @@ class TreeActs:
         await self.remember(view.key, {name: {"going": True} for name in action.places})
         for name in action.places:
             place = view.record.place(name)
-            item = self.t.table.get(key_of(view.key, name, place.agent)) if place is not None else None
-            if item is None:
-                continue
-            verbs = {f"{PREFIX}delete-confirmed": action.confirmed} if action.confirmed else {}
-            verbs |= {f"{PREFIX}detached": "removed from its tree"} if name in action.orphaned else {}
-            if await self.t.backend.undeclare(item.obj, verbs, action.why):
-                continue
-            try:
-                await self._declarations.withdraw(item.key, action.why, verbs)
-            except ReconcilerError as error:
-                raise type(error)(f"node {name} can't be taken back: {error}", str(view.key)) from error
-        if action.confirmed:  # each confirmation is good for what it was given for, and not for later
-            await self.save(view.key, self.record(view.key).but(confirmed=action.confirmed))
+            verbs = {f"{PREFIX}detached": "removed from its tree"} if name in action.orphaned else {}
+            if place is not None:
+                await self.undeclare(view, name, place.agent, action.why, action.confirmed, verbs)
+                if name in view.other:
+                    await self.undeclare(view, name, not place.agent, action.why, action.confirmed, verbs)
+        await self.used(view, action.confirmed)
+
+    async def undeclare(
+        self, view: TreeSnapshot, name: str, agent: bool, why: str, confirmed: str, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Ask for the deletion of one object of a place, where it is there."""
+        item = self.t.table.get(key_of(view.key, name, agent))
+        if item is None:
+            return
+        verbs = {**more, **({f"{PREFIX}delete-confirmed": confirmed} if confirmed else {})}
+        if await self.t.backend.undeclare(item.obj, verbs, why):
+            return
+        try:
+            await self._declarations.withdraw(item.key, why, verbs)
+        except ReconcilerError as error:
+            raise type(error)(f"node {name} can't be taken back: {error}", str(view.key)) from error
+
+    async def used(self, view: TreeSnapshot, confirmed: str) -> None:
+        """Each confirmation is good for what it was given for, and not for later."""
+        if confirmed:
+            await self.save(view.key, self.record(view.key).but(confirmed=confirmed))
 
 
 def held(tree: StoredObject) -> StoredObject:
@@ -147,6 +178,8 @@ def held(tree: StoredObject) -> StoredObject:
 
 def with_places(record: TreeRecord, wanted: Mapping[str, Place], digests: Mapping[str, str]) -> TreeRecord:
     """The record with these places in it, as they are declared now."""
-    fresh = {name: place.record.but(digest=digests[name]) for name, place in wanted.items()}
+    before = record.by_name()
+    beside = {name: before[name].beside if name in before else BesideRecord() for name in wanted}
+    fresh = {name: place.record.but(digest=digests[name], beside=beside[name]) for name, place in wanted.items()}
     kept: list[PlaceRecord] = [fresh.pop(place.name, place) for place in record.places]
     return record.but(places=(*kept, *fresh.values()))

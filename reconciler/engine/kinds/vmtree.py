@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from reconciler.api.annotations import PREFIX
-from reconciler.api.lieutenant import OnProfileChange
+from reconciler.api.annotations import PREFIX, PROTECTION
+from reconciler.api.lieutenant import OnNoRoom, OnProfileChange, PlacementType
 from reconciler.api.parsing import load_spec
 from reconciler.api.status.base import Status
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.decisions import Release, TreeAction
-from reconciler.core.keys import Json, Key, vm_tree
+from reconciler.core.keys import Json, Key, as_maps, vm_tree
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
+from reconciler.core.snapshot.vm import VmState
 from reconciler.core.tree import policies
+from reconciler.core.tree.handover import of_another_kind
 from reconciler.core.tree.owned import TREE, OwnedObject, owned_object
-from reconciler.core.tree.places import Use, key_of, tree_of_machine, wanted_places
-from reconciler.core.tree.snapshot import Found, TreeSnapshot
+from reconciler.core.tree.places import Place, Use, key_of, tree_of_machine, wanted_places
+from reconciler.core.tree.snapshot import Found, Other, TreeSnapshot
 from reconciler.core.tree.status import tree_status
 from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.act.context import ActContext
@@ -65,6 +67,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         keys = remembered | declared | before
         told = self._read[key] = self._told(self._read.get(key, {}), keys.values())
         found = {name: self._found(item, at, owned.get(name), told.get(at)) for name, at in keys.items()}
+        other = {place: two for place, at in keys.items() if (two := self._other(item, key, place, at)) is not None}
         return key, TreeSnapshot(
             key=key,
             spec=item.spec,
@@ -75,12 +78,51 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             use=use,
             declared=item.obj.spec,
             pool=pool,
+            other=other,
+            held=self._held(item, places, item.record, found),
+            now=self.t.clock.now(),
             invalid={place.name: owned[place.name][2] for place in places if owned[place.name][2]},
             paused=bool(item.obj.annotations.get(PAUSED)),
             deleting=item.deleting,
             confirmed=token if (token := item.obj.annotations.get(CONFIRMED, "")) != item.record.confirmed else "",
             unsupported=tuple(f for f in self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0] if not f.startswith("spec.nodes.")),
         )
+
+    def _other(self, tree: AnyItem, key: Key, place: str, at: Key) -> Other | None:
+        """What this place has beside that object; None: nothing, as nearly always."""
+        other = key_of(key, place, tree_of_machine(at) is not None)
+        item = self._table.lieutenant(other)
+        if item is None or not declared_by(tree.obj, item.obj):
+            return None
+        found = self._found(tree, other, None, (item.obj.status, told := LieutenantStatus.load(item.obj.status)))
+        assert found is not None
+        new, use, trees = self._table.lieutenant(at), self._use(item), self.t.gatherer.slots.trees
+        local = bool(item.record.local.state) or item.spec.placement.type is PlacementType.LOCAL
+        full = new is not None and not self._use(new).made and bool(trees.full(at) or self.t.gatherer.slots.no_room(self.t.clock.now()))
+        return Other(
+            found=found,
+            made=use.made or local,
+            working=use.working or told.phase == "Working",
+            protected=item.obj.annotations.get(PROTECTION) == "enabled",
+            mode=item.spec.mode,
+            both_run=new is not None and runs(item) and runs(new),
+            in_the_way=full and new is not None and new.spec.update.on_no_room is OnNoRoom.IN_PLACE,
+        )
+
+    def _held(self, tree: AnyItem, places: Iterable[Place], record: TreeRecord, found: Mapping[str, Found | None]) -> dict[str, str]:
+        """By place whose category changed, why nothing may be begun about it now. What does not work has nothing to lose by another
+        machine, and only a person holds it up."""
+        books, held = record.by_name(), {}
+        for place in places:
+            known, seen = books.get(place.name), found.get(place.name)
+            if known is None or not of_another_kind(place, known):
+                continue
+            taken = self._table.get(key_of(tree.key, place.name, place.node.has_agent))
+            if taken is not None and not declared_by(tree.obj, taken.obj):
+                held[place.name] = f"the name {taken.key.name} is taken by an object that this tree does not declare"
+            elif (seen is not None and seen.ready) or tree.obj.annotations.get(PAUSED):
+                held[place.name] = self.t.gatherer.slots.trees.rollout(key_of(tree.key, place.name, known.agent))
+        return held
 
     def _owned(self, key: Key, spec: VMTreeSpec) -> dict[str, tuple[OwnedObject, str, str]]:
         """What it declares by place, made once from each spec."""
@@ -171,6 +213,8 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             if after is None:
                 yield from self.t.gatherer.slots.trees.around(key, tree)
         trees = self.t.gatherer.slots.trees
+        if key.kind == NAME and before is not None and after is not None and before.record is not after.record:
+            yield from changed_places(key, before.record, after.record)
         if key.kind == NAME and before is not None and after is not None and before.spec != after.spec:
             yield from trees.next_in_line(ROOM, key)  # its limits may be others
             yield from trees.next_in_line(WORK, key)
@@ -197,6 +241,20 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         self._made.pop(key, None)
         self._read.pop(key, None)
         self.t.gatherer.slots.trees.forget(key)
+
+
+def runs(item: LieutenantItem) -> bool:
+    """Its machine ran when it was looked at last."""
+    told, vm_id = LieutenantStatus.load(item.obj.status).vm, item.record.slot.vm_id
+    return told is not None and told.id == vm_id and told.state == VmState.RUNNING.value
+
+
+def changed_places(tree: Key, before: Json, after: Json) -> Iterable[Key]:
+    """Both objects of each place whose change of category has come further: one of them may get work, or has to be awake."""
+    known = {str(place["name"]): place.get("beside") for place in as_maps(before.get("places"))}
+    for place in as_maps(after.get("places")):
+        if (place.get("beside") or known.get(str(place["name"]))) and place.get("beside") != known.get(str(place["name"])):
+            yield from (key_of(tree, str(place["name"]), agent) for agent in (True, False))
 
 
 def why_not(owned: OwnedObject) -> str:

@@ -15,8 +15,10 @@ from reconciler.core.tree.places import tree_of_machine
 from reconciler.engine.state.objects import LieutenantItem
 
 
-def idle_of(item: LieutenantItem, agent: Agent | Unknown | None, facts: Iterable[TaskFacts], busy: bool, now: float) -> Idle:
-    """`busy`: something else is done with its machine, such as that a copy of it is made."""
+def idle_of(
+    item: LieutenantItem, agent: Agent | Unknown | None, facts: Iterable[TaskFacts], busy: bool, now: float, awaited: str = ""
+) -> Idle:
+    """`busy`: something else is done with its machine, such as that a copy of it is made; `awaited`: who else needs it to run."""
     spec, record, facts = item.spec.idle, item.record, tuple(facts)
     wanted, sent, ended, done = _of_tasks(facts, now) if facts else ("", False, 0.0, False)
     up = isinstance(agent, Agent) and isinstance(agent.process, Up) and agent.process.responsive and not agent.process.busy
@@ -25,8 +27,8 @@ def idle_of(item: LieutenantItem, agent: Agent | Unknown | None, facts: Iterable
         running=item.spec.mode is Mode.RUNNING and not item.deleting and tree_of_machine(item.key) is None,
         after=spec.suspend_after_seconds,
         since=max(record.spending.at, record.rest.woken_at, item.obj.created_at, ended) if quiet else None,
-        wanted=wanted,
-        wake_on_task=spec.wake_on_task,
+        wanted=awaited or wanted,
+        wake_on_task=spec.wake_on_task or bool(awaited),
         post_task=spec.post_task,
         done=done,
         sent=sent,

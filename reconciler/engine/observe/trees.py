@@ -4,7 +4,7 @@ and the last list of VMs; asks nobody."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from reconciler.api.annotations import PREFIX
@@ -41,12 +41,14 @@ PAUSED = f"{PREFIX}paused"
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was made of the record of a tree, once."""
+    """What was made of the record of a tree, once. `keys`: the object of each place; `beside`: what a place had before its category
+    changed, while that may be there."""
 
     record: TreeRecord
     family: Family
     names: dict[Key, str]
     keys: dict[str, Key]
+    beside: dict[str, Key]
     places: dict[str, PlaceRecord]
 
 
@@ -101,8 +103,9 @@ class Trees:
         known = self._known.get(tree.key)
         if known is None or known.record is not record:
             keys = {place.name: key_of(tree.key, place.name, place.agent) for place in record.places}
-            names = {key: name for name, key in keys.items()}
-            known = _Known(record, Family(record.places), names, keys, {place.name: place for place in record.places})
+            beside = {place.name: key_of(tree.key, place.name, not place.agent) for place in record.places if place.beside.state}
+            names = {key: name for of in (keys, beside) for name, key in of.items()}
+            known = _Known(record, Family(record.places), names, keys, beside, {place.name: place for place in record.places})
             self._known[tree.key] = known
         return known
 
@@ -119,6 +122,8 @@ class Trees:
             return
         for name in next_to_move(member.known.family, member.place, lambda name: self._neighbour(member, name)):
             yield member.known.keys[name]
+            if name in member.known.beside:
+                yield member.known.beside[name]
 
     # --- order ----------------------------------------------------------------------------------------------------------------------
 
@@ -131,7 +136,15 @@ class Trees:
         return not_down_yet(member.known.family, member.place, lambda name: self._neighbour(member, name)) if member is not None else None
 
     def _neighbour(self, member: Membership, name: str) -> Neighbour:
-        item, place = self._table.lieutenant(member.known.keys[name]), member.known.places[name]
+        """Of a place with two objects, while its category changes: either of them may serve those below, and both have to be down."""
+        seen = self._seen(member.known.keys[name], member.known.places[name])
+        if name not in member.known.beside:
+            return seen
+        other = self._seen(member.known.beside[name], member.known.places[name])
+        return replace(seen, prepared=seen.prepared or other.prepared, asleep=seen.asleep and other.asleep, gone=seen.gone and other.gone)
+
+    def _seen(self, key: Key, place: PlaceRecord) -> Neighbour:
+        item = self._table.lieutenant(key)
         if item is None:
             return Neighbour(running=not place.going, going=place.going, gone=True)
         vm_id = item.record.slot.vm_id
@@ -158,6 +171,8 @@ class Trees:
         name, busy = f"vmtree/{member.tree.key.name}", []
         if member.tree.obj.annotations.get(PAUSED):
             return f"the rollout of {name} is paused; `reconciler rollout resume {name}` lets it go on"
+        if member.place in member.known.beside:
+            return f"the category of node {member.place} changes first"
         for place, at in member.known.keys.items():
             item = self._table.lieutenant(at) if at != key else None
             if item is None or item.deleting:
@@ -167,7 +182,7 @@ class Trees:
                 return f"the rollout of {name} stopped at node {place}: {why}; correct the profile, or `reconciler rollout undo {name}`"
             ready = LieutenantStatus.load(item.obj.status).condition("Ready")
             down = item.spec.mode is Mode.RUNNING and (ready is None or ready.status != "True")
-            if item.record.replacement.state or down:
+            if item.record.replacement.state or down or place in member.known.beside:
                 busy.append(place)
         if len(busy) >= member.spec.strategy.max_unavailable:
             return f"node {', '.join(busy[:3])} comes first: strategy.maxUnavailable of {name} is {member.spec.strategy.max_unavailable}"
@@ -185,7 +200,13 @@ class Trees:
         if self._table.halted:
             return Held(TreeReason.HALTED, "the fleet is halted; `reconciler resume --halted` lets it go on")
         member = self.membership(key)
+        if member is not None and member.known.beside.get(member.place) == key:
+            return Held(TreeReason.HANDING_OVER, f"another machine takes the place of what node {member.place} had")
         return self._in_line(ROOM, member, key, self._no_room(member))
+
+    def full(self, key: Key) -> bool:
+        """A limit on how many machines there are leaves no room for one of this object."""
+        return self._no_room(self.membership(key), making=False) is not None
 
     def may_not_take(self, key: Key) -> Held | None:
         """Why this object may not even take a machine that is there already: it would be one more in its tree."""
@@ -208,12 +229,12 @@ class Trees:
         there = len(self._table.owned()) + sum(1 for owner in self._journal.under_way() if not self._table.filled(owner))
         return [Limit(there, self._settings.max_vms, "the fleet's limit of VMs (--max-vms)")]
 
-    def _no_room(self, member: Membership | None, whole_fleet: bool = True) -> Held | None:
+    def _no_room(self, member: Membership | None, whole_fleet: bool = True, making: bool = True) -> Held | None:
         limits = self._fleet_limit() if whole_fleet else []
         if member is not None:
             bounds, ledger, name = member.spec.limits, self.ledger(member), f"of vmtree/{member.tree.key.name}"
             limits.append(Limit(ledger.vms, bounds.max_vms, f"limits.maxVMs {name}"))
-            if not self.foreseeing:
+            if making and not self.foreseeing:
                 limits.append(Limit(ledger.creating, bounds.max_concurrent_creates, f"limits.maxConcurrentCreates {name}"))
         return no_room(limits)
 
@@ -224,11 +245,27 @@ class Trees:
         member = self.membership(key)
         if member is None:
             return None
+        if (changing := self._changes_hands(member, key)) is not None:
+            return self._in_line(WORK, member, key, changing)
         if member.spec.limits.max_working is None or self.working(key):
             return None
         name = f"limits.maxWorking of vmtree/{member.tree.key.name}"
         held = no_room([Limit(self.ledger(member).working, member.spec.limits.max_working, name)])
         return self._in_line(WORK, member, key, held)
+
+    def _changes_hands(self, member: Membership, key: Key) -> Held | None:
+        """G-14: of the two objects of a place whose category changes the new one gets no work before it has the files, the old one none
+        from the moment at which the new one is ready."""
+        former, state = member.known.beside.get(member.place), member.known.places[member.place].beside.state
+        held = state in ("Settling", "Going") if key == former else state in ("Making", "Settling")
+        return Held(TreeReason.HANDING_OVER, f"the category of node {member.place} changes, and its files come first") if held else None
+
+    def awaited_by(self, key: Key) -> str:
+        """What a machine has to run for although its agent has no work: its files are to be brought over; '' for nothing."""
+        member = self.membership(key)
+        if member is None or member.known.beside.get(member.place) != key:
+            return ""
+        return f"vmtree/{member.tree.key.name}" if member.known.places[member.place].beside.state == "Settling" else ""
 
     def _in_line(self, what: str, member: Membership | None, key: Key, held: Held | None) -> Held | None:
         """Who waits for room is remembered in the order in which they came."""
@@ -268,7 +305,7 @@ class Trees:
         under_way = set(self._journal.under_way())
         vms = self.foreseen.get(member.tree.key, 0)
         creating = working = 0
-        for key in member.known.keys.values():
+        for key in member.known.names:
             item = self._table.lieutenant(key)
             if item is None:
                 continue
@@ -297,7 +334,7 @@ class Trees:
         """What a tree has declared, as far as it is there."""
         if not isinstance(tree.record, TreeRecord):
             return ()
-        found = (self._table.lieutenant(key) for key in self._of(tree, tree.record).keys.values())
+        found = (self._table.lieutenant(key) for key in self._of(tree, tree.record).names)
         return (item for item in found if item is not None)
 
 

@@ -222,7 +222,7 @@ class Gatherer:
         agent, transcript, place = inside.agent, inside.transcript, place_of(item)
         facts = tuple(self.facts(task, inside.verdicts.get(task.key)) for task in tasks)
         engaged = bool(view.copies.wanted or item.record.stand.vm_id or item.record.replacement.state or item.record.restoring)
-        idle = idle_of(item, agent, facts, engaged, now)
+        idle = idle_of(item, agent, facts, engaged, now, self.slots.trees.awaited_by(item.key))
         made, fallback, due = self.providers.in_use(item, view.rendered, agent, idle, now)
         sent = any(task.record.sent for task in tasks)
         basics = replaced(

@@ -51,7 +51,7 @@ def of_nodes(
         name = str(node.get("name", ""))
         known.add(name)
         creates = _of_node(tree, uid, name, pending)
-        if "create" not in creates and (vm_id := made(owned.slot_of(tree, uid, name))):
+        if "create" not in creates and not node.get("lieutenant") and (vm_id := made(owned.slot_of(tree, uid, name))):
             creates["vmId"] = vm_id
         told.append({**node, **creates})
     for name in dict.fromkeys(place_of_machine(slot.object) for slot in sending):

@@ -7,14 +7,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.api.status.bootprofile import BootProfileStatus
 from reconciler.api.status.lieutenant import CreateIntent, ForkedFrom, LieutenantStatus, SessionStatus, SlotCreate, VMStatus
 from reconciler.api.status.task import ResultStatus, TaskStatus, UsageStatus
 from reconciler.api.status.vmtree import VMTreeStatus
-from reconciler.api.vmtree import VMTreeSpec
+from reconciler.api.vmtree import Category, VMTreeSpec
 from reconciler.core.keys import Json, Key, SlotOwner, as_map, as_strings
 from reconciler.core.lieutenant.session import session_name
 from reconciler.core.profile import bake, warm
@@ -40,7 +40,7 @@ from reconciler.core.snapshot.vm import Vm
 from reconciler.core.task.view import marker_of
 from reconciler.core.times import seconds, timestamp_ms
 from reconciler.core.tree.owned import owned_object
-from reconciler.core.tree.places import uid_of, wanted_places
+from reconciler.core.tree.places import Place, uid_of, wanted_places
 from reconciler.core.treerecords import PlaceRecord, TreeRecord
 from reconciler.engine.ports import Intent
 from reconciler.engine.state.declared import OWNED
@@ -144,18 +144,17 @@ class RestoredMachine:
 
 def machines(tree: Key, uid: str, spec: VMTreeSpec, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Iterator[RestoredMachine]:
     """The machines of a tree's own that are there, or on their way: by claim, and by the creates in `status.nodes`. What is removed from
-    the tree meanwhile is an orphan."""
+    the tree meanwhile is an orphan. A node with an agent may have had none before: that machine is known by its claim."""
     nodes = {node.name: node for node in VMTreeStatus.load(status).nodes or ()}
     for place in wanted_places(spec, TreeRecord(), {}):
-        if place.node.has_agent:
-            continue
-        owned = owned_object(tree, spec, place)
+        former = place.node.has_agent
+        owned = owned_object(tree, spec, without_agent(place) if former else place)
         slot = SlotOwner.of(owned.key, uid_of(uid, place.name))
-        node = nodes.get(place.name)
+        node = nodes.get(place.name) if not former else None
         told: Json = {"vm": {"create": node.create.dump()}} if node is not None and node.create is not None else {}
         if node is not None and node.vm_id:  # it may have been made, and not claimed yet
             told["vm"] = {**as_map(told.get("vm")), "id": node.vm_id}
-        if place.node.adopt is not None:
+        if place.node.adopt is not None and not former:
             told["vm"] = {**as_map(told.get("vm")), "id": place.node.adopt.vm_id, "adopted": True}
         if node is not None and node.creates:
             told["creates"] = [create.dump() for create in node.creates]
@@ -163,6 +162,11 @@ def machines(tree: Key, uid: str, spec: VMTreeSpec, status: Json, vms: Mapping[s
         if found.known():
             source = f"{OWNED}{tree.name}"
             yield RestoredMachine(owned.key, slot.uid, owned.spec, source, uid, found, owned.labels, owned.annotations)
+
+
+def without_agent(place: Place) -> Place:
+    """The same place as if its node had no agent."""
+    return replace(place, node=place.node.model_copy(update={"category": Category.INFRA, "lieutenant": None}))
 
 
 def of_profile(profile: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Iterator[RestoredMachine]:
