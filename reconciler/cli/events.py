@@ -10,7 +10,6 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.hangup import until_unread
 from reconciler.cli.names import Selector
 from reconciler.cli.read import POLL, Watch
 from reconciler.cli.redaction import redaction
@@ -81,7 +80,12 @@ def events(
                     else:
                         output.show([event_document(event)], shape, True)
 
-    asyncio.run(until_unread(run()) if watch else run())
+    if not watch:
+        asyncio.run(run())
+        return
+    from reconciler.cli.hangup import until_unread
+
+    asyncio.run(until_unread(run()))
 
 
 def event_row(event: Event, clean: Callable[[str], str], namespaces: bool = False) -> list[str]:

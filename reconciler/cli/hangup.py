@@ -6,10 +6,11 @@ import asyncio
 import errno
 import os
 import select
-import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+
+from reconciler.cli.output import descriptor
 
 
 async def until_unread(work: Coroutine[Any, Any, None]) -> None:
@@ -44,7 +45,7 @@ def when_unread(call: Callable[[], None]) -> Iterator[None]:
 
     with select.epoll() as watch:
         with suppress(OSError, ValueError):  # a file
-            watch.register(sys.stdout.fileno(), 0)  # a hang-up is told in any case, and nothing else is of interest
+            watch.register(descriptor(), 0)  # a hang-up is told in any case, and nothing else is of interest
         loop.add_reader(watch.fileno(), hung_up)
         try:
             yield

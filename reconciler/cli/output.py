@@ -151,9 +151,14 @@ def raw(text: str) -> None:
 
 def nowhere() -> None:
     """Nobody reads results any more: from now on they go nowhere, and the interpreter does not fail again while it flushes."""
-    descriptor = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(descriptor, sys.stdout.fileno())
-    os.close(descriptor)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor())
+    os.close(null)
+
+
+def descriptor() -> int:
+    """To which results are written. Raises `OSError` where there is none."""
+    return sys.stdout.fileno()
 
 
 def binary() -> IO[bytes]:

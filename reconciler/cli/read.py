@@ -12,7 +12,6 @@ from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
 from reconciler.cli.access import reader, say_when_halted
 from reconciler.cli.books import PLAIN, Books
-from reconciler.cli.hangup import until_unread
 from reconciler.cli.several import tell
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key, boot_profile
@@ -85,7 +84,12 @@ def get(
                     output.say(f"{name[0].lower()}/{name[2]} is gone")
                 seen = fresh
 
-    asyncio.run(until_unread(run()) if watch else run())
+    if not watch:
+        asyncio.run(run())
+        return
+    from reconciler.cli.hangup import until_unread
+
+    asyncio.run(until_unread(run()))
 
 
 async def documents(
