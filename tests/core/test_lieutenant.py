@@ -482,7 +482,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "where one waits it is on its way": (
         lieutenant(provider=Provider(name="acme", breaker=refusing("ProviderLimited", NOW), wanted=True)),
-        Wait("ProviderLimited", "acme takes no requests now: no; " + ASKED_AGAIN, until=NOW + 1),
+        Wait("ProviderLimited", "acme takes no requests now: no; " + ASKED_AGAIN, until=NOW),
     ),
     "that files went with a machine is written down before there is another": (
         lieutenant(EMPTY, guest=None, agent=None, mirror_size=4, record=LieutenantRecord(workspace=WorkspaceRecord(left=OTHER))),

@@ -17,7 +17,7 @@ from reconciler.core.task import policies as task
 from reconciler.core.task import provider as taskprovider
 from reconciler.core.task import queue as task_queue
 from reconciler.core.task import view as taskview
-from reconciler.engine.act.replacement import ReplacementActs
+from reconciler.engine.act.preparation import BootActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.observe.fleet import Fleet
@@ -298,7 +298,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("gone-before-an-answer", "G-14: the old machine is kept until pi answers on the new one", replacement, "clear_away_the_other",
            '("Confirmed", "Returned", "Dropping")', '("Taken", "Confirmed", "Returned", "Dropping")',
            test_replacement.test_a_machine_on_which_pi_does_not_start_gives_its_place_back),
-    Mutant("workspace-left-behind", "G-14: the workspace is carried over", ReplacementActs, "carry_over",
+    Mutant("workspace-left-behind", "G-14: the workspace is carried over", BootActs, "carry_files",
            "if archive.content:", "if False:",
            test_replacement.test_the_old_machine_works_on_until_the_other_one_is_verified_and_everything_moves_when_it_is_settled),
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
