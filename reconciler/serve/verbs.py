@@ -92,14 +92,21 @@ def cancelling(task: StoredObject) -> list[Change]:
 
 
 def answering(task: StoredObject, decision: str, asked: Sequence[str], reason: str) -> tuple[list[Change], list[Json]]:
-    """The changes that answer questions of a task about its tool calls, all that are open where none is named; and those questions.
-    `decision`: `Approve` or `Deny`. Raises `Refused` when nothing of that waits."""
+    """The changes that answer questions of a task about its tool calls, all that nobody has answered where none is named; and those
+    questions. `decision`: `Approve` or `Deny`. Raises `Refused` when nothing of that waits.
+
+    What was answered just now may be told as open still: the controller has yet to see it, and who names nothing does not mean it."""
     open_ = {str(ask.get("id")): ask for ask in as_maps(task.status.get("asks"))}
+    given = {str(one.get("id")): str(one.get("decision")) for one in as_maps(task.spec.get("approvals"))}
     unknown = [name for name in asked if name not in open_]
-    if unknown or not open_:
-        what = f"no question {unknown[0]!r} waits" if unknown else "nothing of it waits for a person"
+    if unknown:
+        name = unknown[0]
+        what = f"question {name} was answered already ({given[name]})" if name in given else f"no question {name!r} waits"
         raise Refused(what, short(task.key), "see `reconciler get approvals`")
-    answered = [open_[name] for name in asked or open_]
+    answered = [open_[name] for name in asked or open_ if asked or name not in given]
+    if not answered:
+        being = f"what it asked was answered already ({', '.join(sorted(open_))}), and is being carried out"
+        raise Refused(being if open_ else "nothing of it waits for a person", short(task.key), "see `reconciler get approvals`")
     told: list[JsonValue] = [{"id": ask["id"], "decision": decision, **({"reason": reason[:500]} if reason else {})} for ask in answered]
     before = [one for one in as_maps(task.spec.get("approvals")) if one.get("id") not in {ask["id"] for ask in answered}]
     return [(("approvals",), [*before, *told][-100:])], answered

@@ -72,6 +72,7 @@ from tests.core.views import STEERING as STEERED
 
 CANCELLED = Finish("Cancelled", "CancelledByUser", "cancelled as declared")
 QUESTION = Question("q", "bash(x)", "x", "", "", NOW - 3)
+OTHER = Question("p", "bash(y)", "y", "", "", NOW - 5)
 ASKING = replace(said(settled=False), asks=(QUESTION,))
 DONE = TaskRecord(phase="Succeeded", reason="Completed")
 ONE_TRY = ARRIVED.but(attempts=(Attempt(number=1, reason="ModelError"),))
@@ -111,6 +112,10 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "what the person said is told the keeper": (
         replace(RUNS, talk=ASKING, approvals=(Approval("q", False, "no"),)),
         AnswerQuestion("q", False, "no", "bash(x)"),
+    ),
+    "and that nobody answered the other one": (
+        replace(RUNS, talk=replace(ASKING, asks=(OTHER, QUESTION)), approvals=(Approval("q", True, ""),)),
+        AnswerQuestion("q", True, "", "bash(x)", (OTHER,)),
     ),
     "a task for nobody waits": (
         replace(PENDING, availability=Availability.MISSING, talk=None),

@@ -207,10 +207,11 @@ class Books:
         return self.lieutenant(name).slot.vm_id
 
     def reasons(self) -> list[tuple[str, str, str]]:
-        """Every event, oldest first: object, reason, message."""
+        """Every event, oldest first, as often as it was told: object, reason, message."""
 
         async def read() -> list[tuple[str, str, str]]:
             async with reader(self._config()) as store:
-                return [(event.key.name, event.reason, event.message) for event in await store.events(limit=100_000)]
+                told = await store.events(limit=100_000)
+                return [(event.key.name, event.reason, event.message) for event in told for _ in range(event.count)]
 
         return asyncio.run(read())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import pytest
 
 from reconciler.core.decisions import Retire
 from reconciler.core.plan import Step
+from reconciler.core.snapshot.vm import VmState
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.engine.kinds.lieutenant import LieutenantKind
-from reconciler.errors import Transient
+from reconciler.errors import GuestUnreachable, Transient
 from tests.engine.stage import LT, Stage, declared, losing, pass_time, tell
 from tests.world import World
 
@@ -85,6 +88,28 @@ def test_a_task_that_arrives_while_it_is_being_suspended_wakes_it(after: float, 
         two = await s.task("two")
         assert await s.ends(two) == "Succeeded"
         assert len(s.prompts("two")) == 1
+
+    tell(tmp_path, story)
+
+
+def test_after_a_suspension_without_an_answer_it_is_not_looked_for_inside_before_the_platform_said_how_it_is(tmp_path: Path) -> None:
+    """A machine that sleeps keeps who asks it waiting until the time for that is over, and what came meanwhile with it."""
+
+    async def story(s: Stage) -> None:
+        async def asked(act: Callable[[], Awaitable[object]]) -> object:
+            if s.machine().state is VmState.SUSPENDED:
+                await asyncio.sleep(30)
+                raise GuestUnreachable("no answer", "the machine")
+            return await act()
+
+        s.weather.rules.update({"vers.suspend_vm": losing(lambda: Transient("the answer is lost")), "guest.": asked, "keeper.": asked})
+        await s.lieutenant(idle={"suspendAfterSeconds": 120})
+        await s.ready()
+        assert await s.ends(await s.task("one")) == "Succeeded"
+        await s.until(lambda: s.machine().state is VmState.SUSPENDED, "it sleeps, and nobody was told so")
+        at, two = s.world.now(), await s.task("two")
+        assert await s.ends(two) == "Succeeded"
+        assert s.world.now() - at < 20
 
     tell(tmp_path, story)
 

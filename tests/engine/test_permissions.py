@@ -161,6 +161,31 @@ def test_a_persons_answer_reaches_the_very_call_that_waits(tmp_path: Path) -> No
 
 
 @pytest.mark.guarantee("G-37")
+@pytest.mark.parametrize("after", [10.0, 12.0, 14.0])
+def test_while_one_answer_is_carried_out_the_other_question_is_told_all_the_time(after: float, tmp_path: Path) -> None:
+    """So who approves the one and at once denies the other is not told that it does not wait."""
+
+    async def story(run: Stage) -> None:
+        await run.lieutenant(permissions={"default": "Allow", "ask": ["bash(touch *)"]})
+        machine = await run.ready()
+        work = await run.task("work")
+        await run.runs(work)
+        pi, since = pi_of(machine), run.world.now()
+        pi.asks = [Question(name, f"bash(touch {name})", "", "bash(touch *)", "Lieutenant", since) for name in ("a1", "b2")]
+        await run.until(lambda: run.status(work)["phase"] == "AwaitingApproval", "it is told that it waits")
+        await pass_time(after)
+        run.controller.statuses.clear()
+        await run.task("work", approvals=[{"id": "a1", "decision": "Approve"}])
+        await run.until(lambda: [ask["id"] for ask in run.status(work)["asks"]] == ["b2"], "the other one waits on")
+        told = [status for status in run.controller.statuses if "attempt" in status]
+        assert [status["phase"] for status in told] == ["AwaitingApproval"] * len(told)
+        assert all("'b2'" in str(status["asks"]) for status in told)
+        assert pi.answers == [("a1", True, "")]
+
+    tell(tmp_path, story, World(work_seconds=120.0))
+
+
+@pytest.mark.guarantee("G-37")
 def test_waiting_for_a_person_is_no_lack_of_progress(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         await run.lieutenant(permissions={"default": "Ask"}, limits={"noProgressSeconds": 30})

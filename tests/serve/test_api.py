@@ -262,6 +262,29 @@ async def test_a_question_is_answered(served: Served) -> None:
     assert (await done(served, "/tasks/default/web-now/approve", ids=["a9"])).status_code == 409
 
 
+async def test_who_names_no_question_means_those_that_nobody_has_answered(served: Served) -> None:
+    """The controller may not have seen the last answer yet, and it must not become another one."""
+    key = Key("Task", "default", "web-now")
+
+    async def told(decision: str, **asked: object) -> list[str]:
+        answer = await done(served, f"/tasks/default/web-now/{decision}", **asked)
+        item = served.engine.table.get(key)
+        assert item is not None
+        given = item.obj.spec.get("approvals", [])
+        assert isinstance(given, list)
+        return [*([answer.text] if answer.status_code != 200 else []), *(f"{one['id']} {one['decision']}" for one in given)]  # type: ignore[index,call-overload]
+
+    await served.status(key, phase="AwaitingApproval", asks=[{"id": "a1", "call": "bash(rm x)"}, {"id": "a2", "call": "bash(ls)"}])
+    assert await told("deny", ids=["a1"]) == ["a1 Deny"]
+    assert await told("approve") == ["a1 Deny", "a2 Approve"]
+    refused, *given = await told("approve")
+    assert "what it asked was answered already (a1, a2), and is being carried out" in refused
+    assert given == ["a1 Deny", "a2 Approve"]
+    await served.status(key, phase="AwaitingApproval", asks=[{"id": "a3", "call": "bash(ls)"}])
+    refused, *_ = await told("approve", ids=["a1"])
+    assert "question a1 was answered already (Deny)" in refused
+
+
 @pytest.mark.parametrize(
     ("path", "asked", "code", "says"),
     [

@@ -10,6 +10,7 @@ from reconciler.core.decisions.base import Act, Effect, Urgency
 from reconciler.core.decisions.governance import HoldForBudget, NoteTaskSpending, Remind, TellOfBudget
 from reconciler.core.decisions.slot import Release
 from reconciler.core.provider.trouble import Trouble
+from reconciler.core.snapshot.agent import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,8 @@ class LookForArtifact(Act):
 
 @dataclass(frozen=True, slots=True)
 class AnswerQuestion(Act):
-    """Tell the keeper what a person answered: the very call that waits goes on, or is denied with this reason."""
+    """Tell the keeper what a person answered: the very call that waits goes on, or is denied with this reason. `left`: the questions that
+    nobody has answered; they wait on meanwhile."""
 
     doing: ClassVar = Reason.AWAITING_APPROVAL
     urgency: ClassVar = Urgency.STEER
@@ -101,6 +103,7 @@ class AnswerQuestion(Act):
     allow: bool
     why: str
     call: str = ""
+    left: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

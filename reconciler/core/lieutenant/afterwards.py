@@ -266,8 +266,8 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
                     record = record.but(phase="Running", landed=offset)
                 case Progress(size, activity):
                     record = record.but(progress_size=size, progress_at=view.now, activity=activity)
-                case AnswerQuestion() if view.talk is not None:
-                    view = replaced(view, talk=replaced(view.talk, asks=()))
+                case AnswerQuestion(question) if view.talk is not None:
+                    view = replaced(view, talk=replaced(view.talk, asks=tuple(ask for ask in view.talk.asks if ask.id != question)))
                 case LookForArtifact():
                     record = record.but(artifact="seen")
                 case TryAgain():

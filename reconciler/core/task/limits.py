@@ -178,7 +178,8 @@ def answer_a_question(v: TaskView) -> Decision | None:
     given = {one.id: one for one in v.approvals}
     for ask in v.talk.asks:
         if ask.id in given:
-            return AnswerQuestion(ask.id, given[ask.id].allow, given[ask.id].reason, ask.call)
+            left = tuple(other for other in v.talk.asks if other.id not in given)
+            return AnswerQuestion(ask.id, given[ask.id].allow, given[ask.id].reason, ask.call, left)
     return None
 
 

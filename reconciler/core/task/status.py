@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reconciler.api.reasons import Reason
 from reconciler.api.status.base import WORD, Condition, Truth, clipped
 from reconciler.api.status.task import (
@@ -18,9 +20,10 @@ from reconciler.api.status.task import (
     UsageStatus,
 )
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, reason_of, unreadable
-from reconciler.core.decisions import AwaitApproval, Decision
+from reconciler.core.decisions import AnswerQuestion, AwaitApproval, Decision
 from reconciler.core.keys import Json, as_maps
 from reconciler.core.records import TaskRecord
+from reconciler.core.snapshot.agent import Question
 from reconciler.core.times import timestamp, timestamp_us
 
 AWAITING = "AwaitingApproval"
@@ -46,11 +49,16 @@ def task_status(
     else:
         ready: Truth = "Unknown" if unreadable(reason) else "False"
         conditions = [Condition("Ready", ready, reason, message), *progress_conditions(decision, ready)]
+    match decision:
+        case AwaitApproval(asks=waiting) | AnswerQuestion(left=waiting):
+            pass
+        case _:
+            waiting = ()
     if convenience:
         conditions.append(Condition("Unsupported", "True", Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(convenience)}"))
     return TaskStatus(
         observed_generation=generation,
-        phase=AWAITING if isinstance(decision, AwaitApproval) else record.phase,
+        phase=AWAITING if waiting else record.phase,
         conditions=merge_conditions(previous.get("conditions"), conditions, generation, now),
         attempt=record.attempt,
         arrived_at=timestamp_us(arrived) if arrived else str(previous["arrivedAt"]) if "arrivedAt" in previous else None,
@@ -59,16 +67,15 @@ def task_status(
         finished_at=_time(record.finished_at),
         attempts=tuple(AttemptStatus(a.number, a.reason, clipped(a.message)) for a in record.attempts[-TRIES:]) or None,
         escalation=tuple(EscalationStatus(s.action, timestamp(s.at), clipped(s.why)) for s in record.escalation_steps[-TRIES:]) or None,
-        asks=_asks(decision, previous) if isinstance(decision, AwaitApproval) else None,
+        asks=_asks(waiting, previous) if waiting else None,
         next_try_at=None if record.finished else next_try(decision),
         result=_result(record) if record.finished and record.landed >= 0 else None,
     )
 
 
-def _asks(decision: AwaitApproval, previous: Json) -> tuple[AskStatus, ...]:
+def _asks(asks: Sequence[Question], previous: Json) -> tuple[AskStatus, ...]:
     """Since when each waits is told as it was told first: it is reckoned from its age, anew with every look."""
-    asks = decision.asks[:ASKS]
-    since = {str(ask.get("id")): str(ask.get("since")) for ask in as_maps(previous.get("asks"))}
+    asks, since = asks[:ASKS], {str(ask.get("id")): str(ask.get("since")) for ask in as_maps(previous.get("asks"))}
     return tuple(
         AskStatus(a.id, clipped(a.call), clipped(a.part), clipped(a.rule), a.level, since.get(a.id) or timestamp(a.since)) for a in asks
     )

@@ -275,18 +275,23 @@ class SlotActs:
             await self.books.save(item, slot.but(chosen="", branch=branch))
 
     async def suspend(self, item: SlotItem, vm_id: str) -> None:
+        """Whatever is answered, how the machine is now is what the platform says next: one that sleeps answers nobody."""
         t = self.t
-        await t.vers.suspend_vm(vm_id)
-        t.fleet.changed(vm_id)
+        try:
+            await t.vers.suspend_vm(vm_id)
+        finally:
+            t.fleet.changed(vm_id)
+            t.gatherer.machines.observe_again(vm_id)
         await t.agents.release(Place(vm_id))
-        t.gatherer.machines.observe_again(vm_id)
         self.books.note(item, Reason.SUSPENDED_VM, f"VM {vm_id}")
 
     async def resume(self, item: SlotItem, vm_id: str) -> None:
         t = self.t
-        await t.vers.resume_vm(vm_id)
-        t.fleet.changed(vm_id)
-        t.gatherer.machines.observe_again(vm_id)
+        try:
+            await t.vers.resume_vm(vm_id)
+        finally:
+            t.fleet.changed(vm_id)
+            t.gatherer.machines.observe_again(vm_id)
         self.books.note(item, Reason.RESUMED_VM, f"VM {vm_id}")
 
     async def mark_for_deletion(self, item: SlotItem, action: MarkForDeletion) -> None:

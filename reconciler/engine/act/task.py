@@ -108,7 +108,7 @@ class TaskActs:
                 self.t.recorder.forget(task.key)
             case ExpireTask():
                 await self.expire_task(task)
-            case AnswerQuestion(question, allow, why, call):
+            case AnswerQuestion(question, allow, why, call, _):
                 assert lieutenant is not None
                 await self.answer(lieutenant, task, question, allow, why, call)
             case Deliver() | SendSteer() | Continue() | AbortTurn() | Withdraw() | Verify() | Escalate() | Reprompt() | LookForArtifact():
