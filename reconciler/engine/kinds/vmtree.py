@@ -18,7 +18,7 @@ from reconciler.core.snapshot.vm import VmState
 from reconciler.core.tree import policies
 from reconciler.core.tree.handover import of_another_kind
 from reconciler.core.tree.owned import TREE, OwnedObject, owned_object
-from reconciler.core.tree.places import Place, Use, key_of, tree_of_machine, wanted_places
+from reconciler.core.tree.places import MACHINE, Place, Use, key_of, tree_of_machine, wanted_places
 from reconciler.core.tree.snapshot import Found, Other, TreeSnapshot
 from reconciler.core.tree.status import tree_status
 from reconciler.core.treerecords import TreeRecord
@@ -52,7 +52,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         item = self._table.get(key)
         if item is None or not isinstance(item.spec, VMTreeSpec) or not isinstance(item.record, TreeRecord):
             return key, None
-        remembered = {place.name: key_of(key, place.name, place.agent) for place in item.record.places}
+        remembered, others = self.t.gatherer.slots.trees.keys_of(item, item.record)
         use = {name: self._use(self._table.lieutenant(at)) for name, at in remembered.items()}
         places = wanted_places(item.spec, item.record, use)
         budget = item.spec.budget
@@ -67,7 +67,10 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         keys = remembered | declared | before
         told = self._read[key] = self._told(self._read.get(key, {}), keys.values())
         found = {name: self._found(item, at, owned.get(name), told.get(at)) for name, at in keys.items()}
-        other = {place: two for place, at in keys.items() if (two := self._other(item, key, place, at)) is not None}
+        beside = {
+            place: others[place] if remembered.get(place) == at else key_of(key, place, at.kind == MACHINE) for place, at in keys.items()
+        }
+        other = {place: two for place, at in beside.items() if (two := self._other(item, keys[place], at)) is not None}
         return key, TreeSnapshot(
             key=key,
             spec=item.spec,
@@ -88,9 +91,8 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             unsupported=tuple(f for f in self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0] if not f.startswith("spec.nodes.")),
         )
 
-    def _other(self, tree: AnyItem, key: Key, place: str, at: Key) -> Other | None:
-        """What this place has beside that object; None: nothing, as nearly always."""
-        other = key_of(key, place, tree_of_machine(at) is not None)
+    def _other(self, tree: AnyItem, at: Key, other: Key) -> Other | None:
+        """What a place has beside its object; None: nothing, as nearly always."""
         item = self._table.lieutenant(other)
         if item is None or not declared_by(tree.obj, item.obj):
             return None

@@ -41,13 +41,14 @@ PAUSED = f"{PREFIX}paused"
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was made of the record of a tree, once. `keys`: the object of each place; `beside`: what a place had before its category
-    changed, while that may be there."""
+    """What was made of the record of a tree, once. `keys`: the object of each place; `others`: what it would be if the category of
+    its node were of the other sort; `beside`: those of them that may be there."""
 
     record: TreeRecord
     family: Family
     names: dict[Key, str]
     keys: dict[str, Key]
+    others: dict[str, Key]
     beside: dict[str, Key]
     places: dict[str, PlaceRecord]
 
@@ -103,11 +104,17 @@ class Trees:
         known = self._known.get(tree.key)
         if known is None or known.record is not record:
             keys = {place.name: key_of(tree.key, place.name, place.agent) for place in record.places}
-            beside = {place.name: key_of(tree.key, place.name, not place.agent) for place in record.places if place.beside.state}
+            others = {place.name: key_of(tree.key, place.name, not place.agent) for place in record.places}
+            beside = {place.name: others[place.name] for place in record.places if place.beside.state}
             names = {key: name for of in (keys, beside) for name, key in of.items()}
-            known = _Known(record, Family(record.places), names, keys, beside, {place.name: place for place in record.places})
+            known = _Known(record, Family(record.places), names, keys, others, beside, {place.name: place for place in record.places})
             self._known[tree.key] = known
         return known
+
+    def keys_of(self, tree: AnyItem, record: TreeRecord) -> tuple[dict[str, Key], dict[str, Key]]:
+        """By place that is remembered its object, and what that would be if its category were of the other sort."""
+        known = self._of(tree, record)
+        return known.keys, known.others
 
     def forget(self, key: Key) -> None:
         self._known.pop(key, None)
