@@ -16,7 +16,7 @@ from reconciler.errors import Unreachable
 from reconciler.store.sqlstore import open_store
 from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
 from tests.engine.test_profiles import Vault, made
-from tests.world import Machine, Pi
+from tests.world import Machine, Pi, World
 
 
 async def entries(s: Stage) -> list[Entry]:
@@ -118,6 +118,27 @@ def test_what_an_agent_was_refused_is_there_with_rule_and_level_in_the_same_tran
         assert {entry.at for entry in told} == {event.at}
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-28")
+def test_what_is_refused_at_the_end_of_a_turn_is_there_though_pi_is_restarted_then(tmp_path: Path) -> None:
+    """Of a pi that was stopped nobody can ask what it was refused, and what is told seldom must not wait until then."""
+
+    async def story(s: Stage) -> None:
+        first, last = (Refusal(n, "call", f"bash: rm {n}", "bash(rm *)", "Lieutenant") for n in (1, 2))
+        rules = {"deny": ["bash(rm *)"], "default": "Allow"}
+        machine = await made(s, {}, permissions=rules)
+        work = await s.task("work")
+        await s.runs(work)
+        pi_of(machine).refused = Refusals((first,))
+        await s.until(lambda: s.happened("Refused") == 1, "the first is told")
+        pi_of(machine).refused = Refusals((first, last))
+        await s.lieutenant(permissions=rules, env=[{"name": "OTHER", "value": "x"}])
+        assert await s.ends(work) == "Succeeded"
+        await s.until(lambda: s.happened("StoppedAgent") > 0, "pi is restarted")
+        assert [entry.changes[0].after for entry in await entries(s) if entry.verb == "refused"] == ["bash: rm 1", "bash: rm 2"]
+
+    tell(tmp_path, story, World(work_seconds=5.0))
 
 
 @pytest.mark.guarantee("G-60")

@@ -51,6 +51,19 @@ async def again(s: Stage, key: Key = LT) -> None:
     await s.ready(key)
 
 
+def test_what_a_person_gave_an_agent_without_a_memory_is_told_once_it_declares_one(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await s.lieutenant()
+        await s.ready()
+        await s.engine.memory_desk.edit(Whose("default", "api"), ["by hand"], [], PERSON)
+        await pass_time(30)
+        assert told(s) == ""
+        await s.lieutenant(memory=OWN)
+        await s.until(lambda: "by hand" in told(s), "it is told")
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.guarantee("G-32")
 def test_what_an_agent_wrote_is_in_the_store_and_told_on_its_next_machine(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:

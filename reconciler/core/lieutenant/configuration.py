@@ -12,7 +12,7 @@ from reconciler.core.lieutenant.readback import running, unapplied
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.rendered import Rendered
-from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, SessionPart
+from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, SessionPart, SlotPart
 
 SELDOM = 10.0
 """Seconds between two events about what an agent was refused."""
@@ -99,15 +99,17 @@ def report_what_is_not_applied(v: GovernPart) -> Decision | None:
     return Refuse(found.reason, found.words) if found is not None else None
 
 
-def note_what_was_refused(v: GovernPart) -> Decision | None:
-    """G-28: what an agent tried and was refused is told of it, in some order and not too often."""
+def note_what_was_refused(v: SlotPart) -> Decision | None:
+    """G-28: what an agent tried and was refused is told of it, in some order: not too often while it works, and when its turn is over at
+    once, since pi may be stopped then and knows it alone."""
     up = running(v.lt)
     if up is None or v.slot.observe_only:
         return None
     _, process, _ = up
     known, run = v.lt.record.refused, str(process.pid)
     news = process.refused.after(known.number if known.run == run else 0)
-    return NoteRefusals(run, process.refused.last, news) if news and v.lt.now >= known.at + SELDOM else None
+    due = v.lt.settled or v.lt.now >= known.at + SELDOM
+    return NoteRefusals(run, process.refused.last, news) if news and due else None
 
 
 def report_a_refused_model(v: GovernPart) -> Decision | None:
