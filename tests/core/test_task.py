@@ -398,7 +398,7 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     ),
     "nor while another task probes it": (
         replace(PENDING, provider=Provider(name="acme", breaker=DUE_PROVIDER, probing=True)),
-        Wait("ProviderLimited", "acme takes no requests now: 429; " + ASKED_AGAIN, until=NOW + 1),
+        Wait("ProviderLimited", "acme takes no requests now: 429; " + ASKED_AGAIN, until=DUE_PROVIDER.next_probe),
     ),
     "when its time has come one goes": (replace(PENDING, provider=Provider(name="acme", breaker=DUE_PROVIDER)), Deliver(1)),
     "a turn that was cut short waits for it too": (

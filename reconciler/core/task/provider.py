@@ -36,7 +36,7 @@ def wait_for_the_provider(v: TaskView) -> Wait | None:
     limit = next_limit(v)
     if breaker.certain and not v.provider.due:
         return Wait(reason, v.provider.words, until=limit)
-    until = max(v.provider.again_at, v.now + 1.0)
+    until = v.provider.again_at  # told as it is when it has come and another one asks: status would be written at every look otherwise
     return Wait(reason, v.provider.words, until=until if limit is None else min(limit, until))
 
 
