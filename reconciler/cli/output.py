@@ -156,6 +156,13 @@ def nowhere() -> None:
     os.close(null)
 
 
+def unheard() -> None:
+    """Nobody hears what is said to people either."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stderr.fileno())
+    os.close(null)
+
+
 def descriptor() -> int:
     """To which results are written. Raises `OSError` where there is none."""
     return sys.stdout.fileno()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import log
 from reconciler.cli import names
 from reconciler.cli.hangup import when_unread
-from reconciler.cli.output import nowhere, out, say
+from reconciler.cli.output import nowhere, out, say, unheard
 from reconciler.config import Config
 from reconciler.core.keys import Json
 from reconciler.engine.ports import Event
@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # heavy parts, loaded when they are needed
 
 STOP_SECONDS = 4.0
 TERMINATED = 0
-UNREAD = 1
 INTERRUPTED = 130
 
 logger = logging.getLogger("reconciler.cli")
@@ -74,10 +73,12 @@ class Runner:
             self._end.set_result(code)
 
     def _unread(self) -> None:
+        """A controller does not end, and its work does not stand still, because who looked at it went away."""
         nowhere()
-        if not self.ending:
-            say("error: nobody reads what is printed any more (standard output): to go on without a reader, let it be written to a file")
-        self.finish(UNREAD)
+        try:
+            say("warning: nobody reads what is printed any more (standard output); it goes on without a reader until SIGTERM or SIGINT")
+        except OSError:
+            unheard()
 
     @property
     def ending(self) -> bool:
@@ -109,7 +110,7 @@ class Runner:
         """Before the engine starts: print every event, and the platform's absence."""
 
         def event(one: Event) -> None:
-            with suppress(BrokenPipeError):  # it stops: `_unread`
+            with suppress(BrokenPipeError):  # `_unread` is about to be called
                 out(transition(one, log.redact(one.message, engine.secrets.known()), self.config))
 
         engine.subscribe(events=event, platform=platform_line)

@@ -1,18 +1,20 @@
-"""Nothing goes on for a reader who is gone, as in `logs -f | head -1`: commands that follow something end at once and without a word."""
+"""A reader who is gone, as in `logs -f | head -1`: commands that follow something end at once and without a word, controllers go on."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reconciler.cli.hangup import until_unread
 from tests import warm
-from tests.background import Platform
+from tests.background import Platform, eventually
 from tests.cli.conftest import Run
 from tests.cli.test_cli_conversation import LT, state
 from tests.program import Program
@@ -43,23 +45,34 @@ def test_nothing_goes_on_for_a_reader_who_is_gone(program: Program, command: str
     assert [one for one in complaints if not one.startswith("not live for now: ")] == []
 
 
-def test_a_controller_stops_for_a_reader_who_is_gone(tmp_path: Path, stub: Platform) -> None:
-    """And says so. Otherwise no work on any object would come to its end: the end is told."""
+@pytest.mark.parametrize("heard", [True, False], ids=["heard", "unheard"])
+def test_a_controller_goes_on_without_a_reader(tmp_path: Path, stub: Platform, heard: bool) -> None:
+    """And says so, where somebody hears it: its work does not stand still because who looked at it went away."""
     program = Program(tmp_path, dict(stub.endpoints.environment()), warm=True)
     (tmp_path / "specs").mkdir()
     (tmp_path / "specs" / "lt.yaml").write_text(LT.split("---\n")[0])
-    code, (complaint,) = read_until("Provisioning", program, ("run", "specs"))
-    assert code == 1
-    assert complaint.startswith("error: nobody reads what is printed any more (standard output): ")
+    made = len(stub.present())
+
+    def goes_on() -> None:
+        (tmp_path / "specs" / "other.yaml").write_text(LT.split("---\n")[0].replace("name: api", "name: other"))
+        eventually(lambda: len(stub.present()) == made + 2, "the other one has a machine, too")
+
+    code, complaints = read_until("Provisioning", program, ("run", "specs"), goes_on, heard)
+    assert code == 0
+    assert [line for line in complaints if "nobody reads" not in line] == []
+    assert len(complaints) == heard
 
 
-def read_until(end: str, program: Program, words: tuple[str, ...]) -> tuple[int, list[str]]:
-    """Run a command, read its results until they have this in them, and no more; its exit code, and what it says to people."""
+def read_until(
+    end: str, program: Program, words: tuple[str, ...], then: Callable[[], None] | None = None, heard: bool = True
+) -> tuple[int, list[str]]:
+    """Run a command, read its results until they have this in them, and no more; its exit code, and what it says to people. `then`: done
+    before it is told to end; `heard`: somebody hears what is said to people."""
     theirs, ours = os.pipe()
     complaints = program.folder / "complaints"
     with open(theirs, "rb", buffering=0) as reads, open(os.devnull, "rb") as nothing, complaints.open("wb") as err:
         with open(ours, "wb") as writes:
-            process = warm.start(words, program.env, program.folder, (nothing, writes, err))
+            process = warm.start(words, program.env, program.folder, (nothing, writes, err if heard else writes))
         try:
             told = ""
             while end not in told:
@@ -67,6 +80,9 @@ def read_until(end: str, program: Program, words: tuple[str, ...]) -> tuple[int,
                 assert more, complaints.read_text()
                 told += more.decode()
             reads.close()
+            if then is not None:
+                then()
+                process.send_signal(signal.SIGTERM)
             return process.wait(60), complaints.read_text().splitlines()
         finally:
             process.kill()
