@@ -57,7 +57,8 @@ def prune(
         return
     known = next((one for one in found if one.hash == approve), None)
     if known is None:
-        raise Refused("nothing is blocked under that hash", approve, "`reconciler prune` lists what is; what changed has another hash")
+        remedy = "`reconciler prune` lists what is; what changed has another hash, and a stack that was written to is listed after 10 s"
+        raise Refused("nothing is blocked under that hash", approve, remedy)
     asyncio.run(submit(config, [{"op": "prune", "hash": approve, "stack": known.stack}]))
     who = "the controller" if runs(config) else "the next controller"
     out(f"approved: {known.removals}; {who} deletes {'it' if known.count == 1 else 'them'}")

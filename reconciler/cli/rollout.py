@@ -20,7 +20,7 @@ from reconciler.cli.read import one
 from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key, vm_tree
-from reconciler.core.tree.rollout import differences, good_before
+from reconciler.core.tree.rollout import differences, good_before, rolled_out
 from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
@@ -38,7 +38,8 @@ def rollout(
     """Look at, hold or undo a change that goes through a tree.
 
     A profile's change goes through the nodes that say `update.onProfileChange: Recreate`, `strategy.maxUnavailable` at a time, and stops
-    at the first one that does not come through it. `undo` declares what all nodes last were ready with."""
+    at the first one that does not come through it. `undo` declares what all nodes last were ready with; who sleeps, and how many there
+    are of a node, stays."""
     if action not in ACTIONS:
         raise UsageError(f"{action!r} is no action of a rollout", "rollout", f"use one of {', '.join(ACTIONS)}")
     key = key_of(tree, config.namespace)
@@ -86,7 +87,7 @@ def undone(obj: StoredObject) -> list[Change]:
     if before is None:
         what = "there is nothing to undo: its nodes were not all ready yet, so that nothing is known to go back to"
         raise Refused(what, name, f"declare what you want; `reconciler describe {name}` says what its nodes wait for")
-    found = differences(obj.spec, before)
+    found = differences(rolled_out(obj.spec), before)
     if found is None:
         remedy = "declare it by hand; `reconciler describe` shows the nodes"
         raise Refused("nodes came or went since then, which an undo does not take back", name, remedy)

@@ -204,11 +204,18 @@ def parts(before: Model, after: Model) -> tuple[tuple[str, int, bool], ...]:
         then = now.get(node.name)
         if then is None or then.has_agent is not node.has_agent:
             if _places(node):
-                found.append((f"node {node.name}", _places(node), node.protected))
+                found.append((_whole(node, then), _places(node), node.protected))
         elif _places(then) < _places(node):
             words = f"replicas of {node.name} from {_places(node)} to {_places(then)}"
             found.append((words, _places(node) - _places(then), node.protected))
     return tuple(found)
+
+
+def _whole(node: Node, then: Node | None) -> str:
+    """All that a node had: it is gone, or it has an agent from here on, or none any more."""
+    if then is None:
+        return f"node {node.name}"
+    return f"agent of node {node.name}" if node.has_agent else f"machine without an agent of node {node.name}"
 
 
 def _places(node: Node) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.tree.rollout import differences, good_before
+from reconciler.core.keys import Json
+from reconciler.core.tree.rollout import differences, good_before, rolled_out
 from tests.engine.stage import Stage, pass_time, tell
 from tests.engine.test_profiles import AFTER, BEFORE, PROFILE, profile
 from tests.engine.test_replacement import BROKEN
@@ -96,11 +98,21 @@ def test_what_all_were_ready_with_is_remembered_and_can_be_gone_back_to(tmp_path
         item = s.engine.table.get(TREE)
         assert item is not None
         before = good_before(item.record.revisions, item.obj.spec)  # type: ignore[attr-defined]
-        assert before == good
-        changes = differences(item.obj.spec, before)
-        assert changes == [(("nodes", "0", "profileRef", "name"), "lightweight"), (("mode",), None)]
+        assert before == rolled_out(good)
+        changes = differences(rolled_out(item.obj.spec), before)
+        assert changes == [(("nodes", "0", "profileRef", "name"), "lightweight")], "and its mode stays"
 
     tell(tmp_path, story)
+
+
+def test_who_was_put_to_sleep_and_how_many_there_are_is_no_rollout() -> None:
+    node: Json = {"name": "a", "profileRef": {"name": "own"}, "replicas": 2}
+    now: Json = {"mode": "Running", "nodes": [{**node, "mode": "Suspended", "replicas": 3}]}
+    kept = [json.dumps(one) for one in ({"nodes": [{**node, "profileRef": {"name": "old"}}]}, {"mode": "Suspended", "nodes": [node]}, now)]
+    assert good_before(kept[1:], now) is None, "they differ in nothing that was rolled out"
+    before = good_before(kept, now)
+    assert before is not None
+    assert differences(rolled_out(now), before) == [(("nodes", "0", "profileRef", "name"), "old")]
 
 
 def test_an_undo_takes_no_node_back() -> None:

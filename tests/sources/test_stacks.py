@@ -39,7 +39,7 @@ async def test_what_a_stack_does_not_declare_any_more_is_deleted_after_two_looks
         await one.look(60)
         assert one.known() == ALL
         assert one.sync.look_again == 10.0
-        assert any("bootprofile/b is no longer declared in stack" in line for line in one.told)
+        assert any("bootprofile/b is no longer declared in stack" in line and "it is deleted if that stays so" in line for line in one.told)
         await one.look(9.9)
         assert one.known() == ALL
         await one.look(0.1)
@@ -64,6 +64,9 @@ async def test_beyond_the_cap_nothing_goes_until_a_person_approves_exactly_that(
         await three(one)
         for name in ("a", "b"):
             (one.root / f"{name}.yaml").unlink()
+        await one.look()
+        (line,) = [line for line in one.told if "bootprofile/b is no longer declared" in line]
+        assert line.endswith("if that stays so for 10 s, its deletion waits for a person: `maxDelete` allows 1 at once")
         await one.settle()
         assert one.known() == ALL
         assert "`maxDelete` allows 1" in one.blocked()[UUID]

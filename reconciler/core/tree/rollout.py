@@ -10,16 +10,29 @@ from reconciler.core.keys import Json, JsonValue, as_map
 Path = tuple[str, ...]
 
 
+NOT_ROLLED_OUT = ("mode", "replicas")
+"""Fields of a tree and of its nodes that no rollout brings to machines, so that an undo leaves them alone: who sleeps is not woken by
+it, and nobody is put to sleep."""
+
+
+def rolled_out(spec: Json) -> Json:
+    """Of a tree's spec what an undo of a rollout takes back."""
+    kept = {name: value for name, value in spec.items() if name not in NOT_ROLLED_OUT}
+    if isinstance(nodes := spec.get("nodes"), list):
+        kept["nodes"] = [rolled_out(node) if isinstance(node, dict) else node for node in nodes]
+    return kept
+
+
 def revision_of(spec: Json) -> str:
-    """A spec, as it is remembered: equal specs are equal texts."""
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """What is rolled out of a spec, as it is remembered: equal ones are equal texts."""
+    return json.dumps(rolled_out(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def good_before(revisions: Sequence[str], spec: Json) -> Json | None:
-    """The newest spec with which all nodes were ready and that is another one than this; None: none is known."""
-    now = revision_of(spec)
-    found = next((one for one in reversed(revisions) if one != now), None)
-    return as_map(json.loads(found)) if found is not None else None
+    """What was rolled out when all nodes were ready last, and is something else than what this spec has; None: nothing is known."""
+    now = rolled_out(spec)
+    known = (rolled_out(as_map(json.loads(one))) for one in reversed(revisions))  # an earlier release remembered whole specs
+    return next((one for one in known if one != now), None)
 
 
 def differences(now: JsonValue, before: JsonValue, at: Path = ()) -> list[tuple[Path, JsonValue]] | None:

@@ -14,7 +14,7 @@ from reconciler.api.annotations import PREFIX
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS
 from reconciler.core.keys import Json, Key, short
-from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, StackState, absences, parts, prune
+from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, StackState, absences, parts, prune, to_come
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.changes import ObjectChange
 from reconciler.engine.state.declarations import Outcome
@@ -272,12 +272,9 @@ class FileSync:
         blocked = {one.blocked for one in self.prunings if one.blocked is not None}
         self._in_events &= {*blocked, *found}
         lines |= {f"PruneBlocked: {one.message}" for one in blocked - self._in_events}  # of an earlier life: its event was told then
-        lines |= {
-            f"{one} is no longer declared in stack {pruning.stack.root}; it is deleted if that stays so for {APART:g} s"
-            for pruning in self.prunings
-            if pruning.wait is not None
-            for one in pruning.stack.removals[:NAMED]
-        }
+        for pruning in self.prunings:
+            if pruning.wait is not None:
+                lines |= self._awaited(pruning)
         for line in sorted(lines - self._told):
             self._tell(line)
         unknown: set[str] = set()
@@ -290,6 +287,17 @@ class FileSync:
                 case Unreadable():  # the finding about what is above it says why
                     unknown.add(file)
         self._told, self._broken = lines, broken | unknown
+
+    def _awaited(self, pruning: Pruning) -> set[str]:
+        """What is absent and has not been so for long enough: what becomes of it then."""
+        (later,) = to_come([pruning], self._declarations.prunes.approved)
+        why = later.blocked.why if later.blocked is not None else ""
+        gone = f"it is deleted if that stays so for {APART:g} s"
+        kept = f"if that stays so for {APART:g} s, its deletion waits for a person: {why}"
+        root = pruning.stack.root
+        return {
+            f"{one} is no longer declared in stack {root}; {gone if one in later.due else kept}" for one in pruning.stack.removals[:NAMED]
+        }
 
 
 def _whole(refused: Iterable[Objection], entering: Iterable[Entering]) -> None:
