@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.agent.host import end_all
 from reconciler.agent.toolchain import find_toolchain
 from reconciler.core.keys import Json
 from reconciler.errors import Terminal
@@ -72,10 +73,13 @@ def real(image: GuestImage) -> Iterator[Platform]:
 
 
 @pytest.fixture
-def reconciler(real: Platform, tmp_path: Path) -> Program:
-    """The program, and a folder `specs` with one lieutenant whose model is scripted."""
+def reconciler(real: Platform, tmp_path: Path) -> Iterator[Program]:
+    """The program, and a folder `specs` with one lieutenant whose model is scripted. Agents on this host that a test leaves are ended."""
     specs = tmp_path / "specs"
     specs.mkdir()
     (specs / "profile.yaml").write_text(PROFILE.format(url=real.model.url))
     (specs / "api.yaml").write_text(API)
-    return Program(tmp_path, {**real.endpoints.environment(), "RECONCILER_SETTLE_SECONDS": "2", "RECONCILER_RESYNC_SECONDS": "1"})
+    program = Program(tmp_path, {**real.endpoints.environment(), "RECONCILER_SETTLE_SECONDS": "2", "RECONCILER_RESYNC_SECONDS": "1"})
+    yield program
+    for directory in (program.state.resolve() / "agents").glob("*"):
+        end_all(f"{directory}/tree/root")

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from reconciler.agent.host import end_all
 from tests.background import Platform, eventually
 from tests.e2e.chaos import AGENT, KEEPER, TITLES, Books, cmdline, user_texts
 from tests.e2e.conftest import PROFILE
@@ -66,13 +64,10 @@ class Here:
 
 
 @pytest.fixture
-def here(reconciler: Program) -> Iterator[Here]:
-    """Beside a program that may run agents here; whatever a failed test leaves is ended."""
+def here(reconciler: Program) -> Here:
+    """Beside a program that may run agents here."""
     (reconciler.folder / "specs" / "api.yaml").unlink()
-    found = Here(reconciler)
-    yield found
-    if found.directory is not None:
-        end_all(f"{found.directory}/tree/root")
+    return Here(reconciler)
 
 
 def declare(program: Program, real: Platform, placement: str, mode: str = "Running") -> None:

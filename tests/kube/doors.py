@@ -43,7 +43,7 @@ its place."""
 UNDER_WAY = ("Pending", "Progressing", "Unknown")
 """Phases of a tree that name the nodes that were on their way when somebody looked: no acts either."""
 
-MOMENTS = ("Pending", "Provisioning", "Starting", "Idle", "Working", "Suspending", "Suspended")
+MOMENTS = ("Pending", "Provisioning", "Starting", "Unreachable", "Idle", "Working", "Suspending", "Suspended")
 """Phases between which a look may or may not fall: no acts."""
 
 
