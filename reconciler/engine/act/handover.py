@@ -19,8 +19,9 @@ from reconciler.core.treerecords import BesideRecord, PlaceRecord, TreeRecord
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.local import WORKSPACE_LIMIT
 from reconciler.engine.act.preparation import BootActs
+from reconciler.engine.act.treebooks import TreeBooks
 from reconciler.engine.ports import Machine, Place, StoredObject
-from reconciler.engine.state.objects import LieutenantItem, with_record
+from reconciler.engine.state.objects import LieutenantItem
 from reconciler.errors import GuestFailed, GuestUnreachable, StaleEpoch
 
 Put = Callable[[StoredObject, str, OwnedObject], Awaitable[None]]
@@ -30,8 +31,8 @@ Undeclare = Callable[[TreeSnapshot, str, bool, str, str], Awaitable[None]]
 
 
 class HandoverActs:
-    def __init__(self, tools: ActContext, put: Put, undeclare: Undeclare) -> None:
-        self.t, self._put, self._undeclare = tools, put, undeclare
+    def __init__(self, tools: ActContext, books: TreeBooks, put: Put, undeclare: Undeclare) -> None:
+        self.t, self._books, self._put, self._undeclare = tools, books, put, undeclare
         self._boot = BootActs(tools)
 
     async def act(self, view: TreeSnapshot, action: HandoverAction) -> None:
@@ -43,27 +44,19 @@ class HandoverActs:
             case ChangeNode():
                 await self.begin(view, tree.obj, remembered, action)
             case NoteBeside(_, state):
-                await self.save(view, remembered.but(beside=BesideRecord(state=state)))
+                await self._note(view, action.place, BesideRecord(state=state))
             case FollowMode(name):
                 await self.follow(view, tree.obj, name, remembered)
             case CarryFiles():
                 await self.carry(view, remembered, action)
             case WithdrawOther(name, why, confirmed):
                 await self._undeclare(view, name, not remembered.agent, why, confirmed)
-                if confirmed:
-                    record = self.record(view)
-                    await self.t.table.update([(view.key, with_record(record.but(confirmed=confirmed)))])
+                await self._books.used(view.key, confirmed)
             case _:
                 assert_never(action)
 
-    def record(self, view: TreeSnapshot) -> TreeRecord:
-        item = self.t.table.get(view.key)
-        return item.record if item is not None and isinstance(item.record, TreeRecord) else TreeRecord()
-
-    async def save(self, view: TreeSnapshot, changed: PlaceRecord) -> None:
-        record = self.record(view)
-        places = tuple(changed if place.name == changed.name else place for place in record.places)
-        await self.t.table.update([(view.key, with_record(record.but(places=places)))])
+    async def _note(self, view: TreeSnapshot, place: str, beside: BesideRecord) -> None:
+        await self._books.remember(view.key, {place: {"beside": beside}})
 
     async def begin(self, view: TreeSnapshot, tree: StoredObject, remembered: PlaceRecord, action: ChangeNode) -> None:
         """The books say first that there are two, so that neither is ever without an owner."""
@@ -72,7 +65,7 @@ class HandoverActs:
             return  # another node was first
         place = next(place for place in view.places if place.name == action.place)
         beside = BesideRecord(state="Going" if back else "Making")
-        await self.save(view, place.record.but(digest=view.digests[place.name], beside=beside))
+        await self._books.put(view.key, place.record.but(digest=view.digests[place.name], beside=beside))
         await self._put(tree, place.name, owned_object(view.key, view.spec, place))
         self.t.recorder.note(view.key, tree.uid, TreeReason.HANDING_OVER, action.why)
 
@@ -95,11 +88,11 @@ class HandoverActs:
         except (GuestUnreachable, GuestFailed, StaleEpoch) as error:
             trouble = self.t.redact(str(error))[:1000]
         if not trouble:
-            await self.save(view, remembered.but(beside=BesideRecord(state="Going")))
+            await self._note(view, action.place, BesideRecord(state="Going"))
             return
         tries = remembered.beside.tries + 1
         later = self.t.clock.now() + delay(tries, self.t.jitter())
-        await self.save(view, remembered.but(beside=BesideRecord(state="Settling", tries=tries, not_before=later, trouble=trouble)))
+        await self._note(view, action.place, BesideRecord(state="Settling", tries=tries, not_before=later, trouble=trouble))
 
     async def bring(self, old: LieutenantItem, new: LieutenantItem) -> str:
         """The work directory of one machine to that of the other; why not, '' when it is there."""

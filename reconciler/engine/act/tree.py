@@ -11,7 +11,6 @@ from typing import Literal
 import orjson
 
 from reconciler.api.annotations import PREFIX
-from reconciler.api.registry import finalizers_of
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import (
     CarryFiles,
@@ -36,6 +35,7 @@ from reconciler.core.tree.snapshot import TreeSnapshot
 from reconciler.core.treerecords import BesideRecord, PlaceRecord, TreeRecord
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.handover import HandoverActs
+from reconciler.engine.act.treebooks import TreeBooks
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.declared import OWNED, Declared
@@ -60,7 +60,8 @@ def digest_of(owned: OwnedObject) -> str:
 class TreeActs:
     def __init__(self, tools: ActContext, declarations: Declarations) -> None:
         self.t, self._declarations = tools, declarations
-        self._handover = HandoverActs(tools, self.put, self.undeclare)
+        self._books = TreeBooks(tools)
+        self._handover = HandoverActs(tools, self._books, self.put, self.undeclare)
 
     async def act(self, view: TreeSnapshot, action: TreeAction) -> None:
         """Carry out one decision. Raises what the place of the declarations says."""
@@ -72,38 +73,22 @@ class TreeActs:
             case WithdrawNodes():
                 await self.withdraw(view, action)
             case KeepNodes(places):
-                await self.remember(view.key, {name: {"kept": True, "parent": self._above(view, name)} for name in places})
+                await self._books.remember(view.key, {name: {"kept": True, "parent": self._above(view, name)} for name in places})
             case NoteBudget(state):
                 await self.tell_of_the_budget(view, state)
             case NoteRevision():
-                record = self.record(view.key)
-                await self.save(view.key, record.but(revisions=(*record.revisions, revision_of(view.declared))[-REVISIONS:]))
+                record = self._books.record(view.key)
+                await self._books.save(view.key, record.but(revisions=(*record.revisions, revision_of(view.declared))[-REVISIONS:]))
             case ForgetNodes(places):
-                record = self.record(view.key)
-                await self.save(view.key, record.but(places=tuple(place for place in record.places if place.name not in places)))
+                record = self._books.record(view.key)
+                await self._books.save(view.key, record.but(places=tuple(place for place in record.places if place.name not in places)))
 
     async def tell_of_the_budget(self, view: TreeSnapshot, state: State) -> None:
         item, pool = self.t.table.get(view.key), view.pool
         kind: Literal["Normal", "Warning"] = "Normal" if state == "Within" else "Warning"
         told = words_of(pool.budget, pool.spent) if pool is not None else "it has no budget any more"
         said = self.t.recorder.event(view.key, item.uid if item is not None else "", REASONS[state], told, kind)
-        await self.t.table.update([(view.key, with_record(self.record(view.key).but(budget=state)))], *said)
-
-    # --- the record -----------------------------------------------------------------------------------------------------------------
-
-    def record(self, tree: Key) -> TreeRecord:
-        item = self.t.table.get(tree)
-        return item.record if item is not None and isinstance(item.record, TreeRecord) else TreeRecord()
-
-    async def save(self, tree: Key, record: TreeRecord) -> None:
-        changed = with_record(record)
-        await self.t.table.update([(tree, lambda obj: held(changed(obj)))])
-
-    async def remember(self, tree: Key, changes: dict[str, dict[str, object]]) -> None:
-        """Other facts about some places."""
-        record = self.record(tree)
-        places = tuple(place.but(**changes[place.name]) if place.name in changes else place for place in record.places)
-        await self.save(tree, record.but(places=places))
+        await self.t.table.update([(view.key, with_record(self._books.record(view.key).but(budget=state)))], *said)
 
     def _above(self, view: TreeSnapshot, name: str) -> str:
         """The nearest node above that is still declared and has a place, '' for none."""
@@ -123,7 +108,7 @@ class TreeActs:
             return
         wanted = {place.name: place for place in view.places if place.name in action.places}
         owned = {name: owned_object(view.key, view.spec, place) for name, place in wanted.items()}
-        await self.save(view.key, with_places(self.record(view.key), wanted, view.digests))
+        await self._books.save(view.key, with_places(self._books.record(view.key), wanted, view.digests))
         for name, one in owned.items():
             await self.put(tree.obj, name, one)
             if name in action.reverted:
@@ -140,7 +125,7 @@ class TreeActs:
         await self._declarations.apply(replace(declared, uid=uid_of(tree.uid, name)))
 
     async def withdraw(self, view: TreeSnapshot, action: WithdrawNodes) -> None:
-        await self.remember(view.key, {name: {"going": True} for name in action.places})
+        await self._books.remember(view.key, {name: {"going": True} for name in action.places})
         for name in action.places:
             place = view.record.place(name)
             verbs = {f"{PREFIX}detached": "removed from its tree"} if name in action.orphaned else {}
@@ -148,7 +133,7 @@ class TreeActs:
                 await self.undeclare(view, name, place.agent, action.why, action.confirmed, verbs)
                 if name in view.other:
                     await self.undeclare(view, name, not place.agent, action.why, action.confirmed, verbs)
-        await self.used(view, action.confirmed)
+        await self._books.used(view.key, action.confirmed)
 
     async def undeclare(
         self, view: TreeSnapshot, name: str, agent: bool, why: str, confirmed: str, more: Mapping[str, str] = MappingProxyType({})
@@ -164,16 +149,6 @@ class TreeActs:
             await self._declarations.withdraw(item.key, why, verbs)
         except ReconcilerError as error:
             raise type(error)(f"node {name} can't be taken back: {error}", str(view.key)) from error
-
-    async def used(self, view: TreeSnapshot, confirmed: str) -> None:
-        """Each confirmation is good for what it was given for, and not for later."""
-        if confirmed:
-            await self.save(view.key, self.record(view.key).but(confirmed=confirmed))
-
-
-def held(tree: StoredObject) -> StoredObject:
-    """A tree goes only after all that it declared; one that was declared to an earlier release has nothing yet that holds it."""
-    return tree if tree.finalizers else replace(tree, finalizers=finalizers_of(tree.key.kind))
 
 
 def with_places(record: TreeRecord, wanted: Mapping[str, Place], digests: Mapping[str, str]) -> TreeRecord:
