@@ -93,7 +93,18 @@ class NoteBudget(Act):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeNode(Act):
+class AtPlace:
+    """What is done about one place of a tree."""
+
+    place: str
+
+    @property
+    def target(self) -> str:
+        return self.place
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeNode(AtPlace, Act):
     """The category of this place's node changed between one with an agent and one without: declare the object that it has from here on,
     beside the one that it has now."""
 
@@ -101,13 +112,8 @@ class ChangeNode(Act):
     books_only: ClassVar = True
     effect: ClassVar = Effect.REPLACE
 
-    place: str
     vm_id: str
     why: str
-
-    @property
-    def target(self) -> str:
-        return self.place
 
     @property
     def lost(self) -> str:
@@ -115,47 +121,31 @@ class ChangeNode(Act):
 
 
 @dataclass(frozen=True, slots=True)
-class NoteBeside(Act):
+class NoteBeside(AtPlace, Act):
     """How far the change of this place's category has come. '' when its former object is gone."""
 
     doing: ClassVar = TreeReason.HANDING_OVER
     books_only: ClassVar = True
 
-    place: str
     state: Literal["", "Making", "Settling", "Going"]
-
-    @property
-    def target(self) -> str:
-        return self.place
 
 
 @dataclass(frozen=True, slots=True)
-class FollowMode(Act):
+class FollowMode(AtPlace, Act):
     """What this place had before its category changed is to run, or to be suspended, as the place is."""
 
     doing: ClassVar = TreeReason.DECLARING_NODE
     books_only: ClassVar = True
 
-    place: str
-
-    @property
-    def target(self) -> str:
-        return self.place
-
 
 @dataclass(frozen=True, slots=True)
-class CarryFiles(Act):
+class CarryFiles(AtPlace, Act):
     """Copy the work directory from the machine that this place had to the one that it has now."""
 
     doing: ClassVar = TreeReason.HANDING_OVER
 
-    place: str
     old: str
     new: str
-
-    @property
-    def target(self) -> str:
-        return self.place
 
     @property
     def message(self) -> str:
@@ -163,20 +153,15 @@ class CarryFiles(Act):
 
 
 @dataclass(frozen=True, slots=True)
-class WithdrawOther(Act):
+class WithdrawOther(AtPlace, Act):
     """Ask for the deletion of the object that this place had before its category changed. `confirmed`: a person said so."""
 
     doing: ClassVar = TreeReason.WITHDRAWING_NODE
     books_only: ClassVar = True
     effect: ClassVar = Effect.DELETE
 
-    place: str
     why: str
     confirmed: str = ""
-
-    @property
-    def target(self) -> str:
-        return self.place
 
 
 HandoverAction = ChangeNode | NoteBeside | FollowMode | CarryFiles | WithdrawOther
