@@ -7,7 +7,7 @@ from typing import Literal
 from reconciler.api.phases import LieutenantPhase
 from reconciler.api.reasons import Reason
 from reconciler.api.status.lieutenant import BootStatus
-from reconciler.core.conditions import condition_of
+from reconciler.core.conditions import condition_of, unreadable
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.budget import budget_reason
@@ -54,8 +54,7 @@ def starting_or_unreachable(
 
 def out_of_reach(view: LieutenantView, decision: Decision) -> bool:
     """Its machine runs, and it or its keeper does not answer."""
-    keeper = Reason.AGENT_UNREACHABLE, Reason.KEEPER_UNREACHABLE
-    silent = isinstance(decision, Wait) and (decision.reason is Reason.GUEST_UNREACHABLE or decision.reason in keeper)
+    silent = isinstance(decision, Wait) and unreadable(decision.reason)
     return silent and (isinstance(view.guest, Unknown) or isinstance(view.agent, Unknown))
 
 
