@@ -151,15 +151,17 @@ def raw(text: str) -> None:
 
 def nowhere() -> None:
     """Nobody reads results any more: from now on they go nowhere, and the interpreter does not fail again while it flushes."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, descriptor())
-    os.close(null)
+    _into_nothing(descriptor())
 
 
 def unheard() -> None:
     """Nobody hears what is said to people either."""
+    _into_nothing(sys.stderr.fileno())
+
+
+def _into_nothing(stream: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stderr.fileno())
+    os.dup2(null, stream)
     os.close(null)
 
 
