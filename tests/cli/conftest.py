@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,32 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         code = execute(list(words))
         told = capsys.readouterr()
         return Result(code, told.out, told.err)
+
+    return act
+
+
+Step = Callable[[], None]
+Between = Callable[..., Result]
+
+
+@pytest.fixture
+def between_looks(run: Run, monkeypatch: pytest.MonkeyPatch) -> Between:
+    """A command that looks again and again, with one of `steps` between two of its looks, and Ctrl-C after the last."""
+
+    def act(*words: str, steps: Sequence[Step]) -> Result:
+        left = iter(steps)
+
+        async def meanwhile(_: float) -> None:
+            step = next(left, None)
+            if step is None:
+                raise KeyboardInterrupt
+            doing = threading.Thread(target=step)  # it has a loop of its own
+            doing.start()
+            doing.join()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio, "sleep", meanwhile)
+            return run(*words)
 
     return act
 

@@ -3,11 +3,8 @@ what is followed is gone."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,36 +12,19 @@ import pytest
 
 from reconciler.core.records import LieutenantRecord, SessionRecord, TaskRecord
 from reconciler.engine.ports import AppendSession, StoredObject
-from tests.cli.conftest import Result, Run
+from tests.cli.conftest import Between, Run, Step
 from tests.cli.test_cli_conversation import LT, SECOND, change, line, state
 from tests.cli.test_cli_watch import removed
 from tests.program import Controller, Program
 
 __all__ = ["state"]
-Step = Callable[[], None]
-Follow = Callable[..., Result]
 
 
 @pytest.fixture
-def follow(run: Run, state: Path, monkeypatch: pytest.MonkeyPatch) -> Follow:
+def follow(between_looks: Between, state: Path) -> Between:
     """A command with one step between two of its looks, and Ctrl-C after the last."""
 
-    def following(*words: str, steps: list[Step]) -> Result:
-        left = iter(steps)
-
-        async def meanwhile(_: float) -> None:
-            step = next(left, None)
-            if step is None:
-                raise KeyboardInterrupt
-            doing = threading.Thread(target=step)  # it has a loop of its own
-            doing.start()
-            doing.join()
-
-        with monkeypatch.context() as patched:
-            patched.setattr(asyncio, "sleep", meanwhile)
-            return run(*words, "-f")
-
-    return following
+    return lambda *words, steps: between_looks(*words, "-f", steps=steps)
 
 
 def said(state: Path, session: str, before: bytes, *more: bytes) -> Step:
@@ -75,7 +55,7 @@ GAVE = message("toolResult", "gave", toolCallId="c1", toolName="bash", content=[
 SO_FAR = "--- user ---\nanew\n--- agent ---\none\n--- agent ---\ntwo\n"
 
 
-def test_what_comes_is_printed_once_and_ctrl_c_ends_it_with_130(follow: Follow, state: Path) -> None:
+def test_what_comes_is_printed_once_and_ctrl_c_ends_it_with_130(follow: Between, state: Path) -> None:
     """A tool's result is named after its tool, though that was called before the last look."""
     steps = [said(state, "s-g2", SECOND, CALL), lambda: None, said(state, "s-g2", SECOND + CALL, GAVE)]
     done = follow("logs", "api", steps=steps)
@@ -84,7 +64,7 @@ def test_what_comes_is_printed_once_and_ctrl_c_ends_it_with_130(follow: Follow, 
     assert done.err == ""
 
 
-def test_only_lines_that_are_found_are_printed_of_what_comes(follow: Follow, state: Path) -> None:
+def test_only_lines_that_are_found_are_printed_of_what_comes(follow: Between, state: Path) -> None:
     three, four = line("assistant", "three"), line("assistant", "the fourth\ntwofold")
     done = follow("logs", "api", "--grep", "two", steps=[said(state, "s-g2", SECOND, three), said(state, "s-g2", SECOND + three, four)])
     assert done.out == "--- agent ---\n1:two\n--- agent ---\n2:twofold\n"
@@ -93,7 +73,7 @@ def test_only_lines_that_are_found_are_printed_of_what_comes(follow: Follow, sta
 
 
 @pytest.mark.parametrize("command", ["logs", "output"])
-def test_the_last_of_a_conversation_and_the_next_one_are_both_told(follow: Follow, state: Path, command: str) -> None:
+def test_the_last_of_a_conversation_and_the_next_one_are_both_told(follow: Between, state: Path, command: str) -> None:
     """Between two looks something is said, the next conversation begins, and something is said there."""
     last, next_ = line("assistant", "the last of two"), line("user", "begin") + line("assistant", "the first of three")
 
@@ -109,7 +89,7 @@ def test_the_last_of_a_conversation_and_the_next_one_are_both_told(follow: Follo
 
 
 @pytest.mark.parametrize("command", ["logs", "output"])
-def test_a_conversation_that_begins_with_what_another_had_tells_only_what_is_new(follow: Follow, state: Path, command: str) -> None:
+def test_a_conversation_that_begins_with_what_another_had_tells_only_what_is_new(follow: Between, state: Path, command: str) -> None:
     kept = line("user", "anew") + line("assistant", "one")
 
     def rewound() -> None:
@@ -121,14 +101,14 @@ def test_a_conversation_that_begins_with_what_another_had_tells_only_what_is_new
     assert told == [*(["anew", "one"] if command == "logs" else []), "two", "another two"]
 
 
-def test_on_another_machine_the_conversation_goes_on(follow: Follow, state: Path) -> None:
+def test_on_another_machine_the_conversation_goes_on(follow: Between, state: Path) -> None:
     moved = recorded(state, "Lieutenant", in_session("s-g2", "s-g1").but(slot=LieutenantRecord().slot.but(vm_id="vm-2")), phase="Replacing")
     done = follow("logs", "api", steps=[moved, said(state, "s-g2", SECOND, line("assistant", "three"))])
     assert done.out == f"{SO_FAR}--- agent ---\nthree\n"
 
 
 @pytest.mark.parametrize(("command", "prompt"), [("logs", "--- user ---\n[n] count\n--- agent ---\n"), ("output", "\n")])
-def test_of_a_task_is_told_what_belongs_to_it(run: Run, follow: Follow, state: Path, command: str, prompt: str) -> None:
+def test_of_a_task_is_told_what_belongs_to_it(run: Run, follow: Between, state: Path, command: str, prompt: str) -> None:
     """It waits, its prompt lands, it is answered, and the next prompt is another's."""
     task = LT.split("---\n")[1].replace("name: old", "name: new")
     assert run("apply", "-f", "-", stdin=task).code == 0
@@ -147,7 +127,7 @@ def test_of_a_task_is_told_what_belongs_to_it(run: Run, follow: Follow, state: P
 
 
 @pytest.mark.parametrize("command", ["logs", "output"])
-def test_what_is_gone_ends_it_after_its_last_words(follow: Follow, state: Path, command: str) -> None:
+def test_what_is_gone_ends_it_after_its_last_words(follow: Between, state: Path, command: str) -> None:
     def end() -> None:
         said(state, "s-g2", SECOND, line("assistant", "farewell"))()
         removed(state, "Lieutenant", "api")()
@@ -157,12 +137,12 @@ def test_what_is_gone_ends_it_after_its_last_words(follow: Follow, state: Path, 
     assert done.out.endswith("\nfarewell\n")
 
 
-def test_a_task_that_is_gone_ends_it(follow: Follow, state: Path) -> None:
+def test_a_task_that_is_gone_ends_it(follow: Between, state: Path) -> None:
     done = follow("logs", "task/old", steps=[removed(state, "Task", "old")])
     assert (done.code, done.err) == (0, "task/old is gone\n")
 
 
-def test_of_several_the_others_go_on(run: Run, follow: Follow, state: Path) -> None:
+def test_of_several_the_others_go_on(run: Run, follow: Between, state: Path) -> None:
     second = LT.split("---\n")[0].replace("{name: api}", "{name: web, labels: {team: data}}")
     assert run("apply", "-f", "-", stdin=second).code == 0
     assert run("apply", "-f", "-", stdin=LT.replace("{name: api}\nspec", "{name: api, labels: {team: data}}\nspec")).code == 0

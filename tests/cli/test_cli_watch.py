@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from reconciler.cli import read
 from reconciler.engine.ports import DropObject, StoredObject
 from reconciler.store.sqlstore import open_store
 from tests.background import eventually
-from tests.cli.conftest import Run
+from tests.cli.conftest import Between, Run, Step
 from tests.cli.test_cli_choosing import FLEET
 from tests.cli.test_cli_controller import FAST, PROFILE
 from tests.cli.test_cli_conversation import change
@@ -28,7 +26,6 @@ from tests.sources.fleetdir import profile
 
 WHY = {"reason": "BootFailed", "message": "no", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 STUCK: Any = [{"type": "Ready", "status": "False", **WHY}, {"type": "Stalled", "status": "True", **WHY}]
-Step = Callable[[], None]
 
 
 def documents(text: str) -> Iterator[Any]:
@@ -41,26 +38,11 @@ def documents(text: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def watching(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def watching(run: Run, between_looks: Between) -> Between:
     """`get -w` over a fleet, with one step between two of its looks, and Ctrl-C after the last."""
     assert run("apply", "-f", "-", stdin="---\n".join([FLEET, TREE.removeprefix("---\n"), profile("p")])).code == 0
 
-    def watch(*words: str, steps: list[Step]) -> Any:
-        left = iter(steps)
-
-        async def meanwhile(_: float) -> None:
-            step = next(left, None)
-            if step is None:
-                raise KeyboardInterrupt
-            doing = threading.Thread(target=step)  # it has a loop of its own
-            doing.start()
-            doing.join()
-
-        with monkeypatch.context() as patched:
-            patched.setattr(read.asyncio, "sleep", meanwhile)
-            return run("get", *words, "-w")
-
-    return watch
+    return lambda *words, steps: between_looks("get", *words, "-w", steps=steps)
 
 
 def touched(state: Path, kind: str, names: tuple[str, ...], what: str) -> Step:

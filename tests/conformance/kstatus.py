@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
+
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import Action
 
 Loose = Mapping[str, object]
 Summary = Literal["Current", "InProgress", "Failed", "Terminating"]
@@ -15,6 +18,9 @@ ABNORMAL = ("Reconciling", "Stalled")
 """Abnormal-true: present only while True."""
 REASON = re.compile(r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
+ACTS = sorted(act.__name__ for act in get_args(Action) if re.search("[a-z][A-Z]", act.__name__) and act.__name__ not in list(Reason))
+INTERNAL = re.compile(rf"\b({'|'.join(ACTS)})\b")
+"""Names of acts that are no words of everyday English: nobody outside knows them."""
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
 
 
@@ -76,6 +82,8 @@ def _condition(kind: str, condition: Loose, before: Loose | None) -> list[str]:
         found.append("message is longer than 1024 characters")
     if TIME.search(message):
         found.append(f"message holds a time: {message!r}")
+    if INTERNAL.search(message):
+        found.append(f"message holds the internal name of an act: {message!r}")
     if not STAMP.match(str(condition.get("lastTransitionTime", ""))):
         found.append("lastTransitionTime is no RFC 3339 time in whole seconds, UTC")
     if before is not None and before.get("status") == truth and before.get("lastTransitionTime") != condition.get("lastTransitionTime"):

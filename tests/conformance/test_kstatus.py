@@ -30,6 +30,7 @@ WRONG: dict[str, tuple[Loose, str]] = {
     "no way out": (status(condition("Ready", "False")), "which way out"),
     "words": (status(condition("Ready", reason="not ready yet")), "CamelCase"),
     "a clock": (status(condition("Ready", message="since 2026-11-21 08:00")), "holds a time"),
+    "an act": (status(condition("Ready", message="RunVerify on VM 1")), "internal name"),
 }
 
 

@@ -148,7 +148,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "nor when it is only observed": (outdated(slot=replace(FILLED, observe_only=True)), STEADY),
     # --- the other one is made
-    "the other one is made": (making(NONE_YET), beside(Create(1), "Create on VM that is made")),
+    "the other one is made": (making(NONE_YET), beside(Create(1), "The other machine: A machine is being made")),
     "its work goes on meanwhile, and so does what it waits for": (
         making(NONE_YET, agent=agent(replace(UP, responsive=False))),
         AtNext(Create(1), Wait("AgentUnresponsive", "pi (pid 100) does not answer", until=NOW + 10)),
@@ -159,21 +159,24 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "and given up when it left nothing": (
         making(replace(NONE_YET, intent=OpenIntent("t", settled=True, candidates=()))),
-        beside(GiveUpIntent("t"), "GiveUpIntent on VM that is made"),
+        beside(GiveUpIntent("t"), "The other machine: The outcome of a creation is unknown; only looking can tell"),
     ),
     "without room it works on": (making(replace(NONE_YET, blocked="full"), no_room="full"), STEADY),
     "it is claimed": (
         making(replace(NEW, vm=Seen(VmState.RUNNING, claimed=False))),
-        beside(LabelClaim(OTHER), f"LabelClaim on VM {OTHER}"),
+        beside(LabelClaim(OTHER), f"VM {OTHER}: The machine is marked as ours"),
     ),
     "while it boots that is told": (
         making(replace(NEW, vm=Seen(VmState.BOOTING))),
         Wait("Replacing", f"VM {OTHER} is made ready to take the place of VM {VM}: VM {OTHER} is booting", until=NOW + 0.5),
     ),
-    "it gets node, pi and keeper": (making(next_guest=guest(claim=THERE, pi=None)), beside(Install(OTHER), f"Install on VM {OTHER}")),
+    "it gets node, pi and keeper": (
+        making(next_guest=guest(claim=THERE, pi=None)),
+        beside(Install(OTHER), f"VM {OTHER}: Node, pi and the keeper are being installed"),
+    ),
     "and is prepared and checked": (
         making(next_guest=guest(claim=THERE, marks=CHECKED), next_agent=IDLE),
-        beside(RunVerify(OTHER, "works"), f"RunVerify on VM {OTHER}"),
+        beside(RunVerify(OTHER, "works"), f"VM {OTHER}: Files and steps of the profile are being applied"),
     ),
     "one that fails its check goes": (
         making(
@@ -299,18 +302,21 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         taken(state="Confirmed"),
         beside(
             MarkForDeletion(VM, f"VM {OTHER} has taken its place, with conversation and workspace", "Outdated"),
-            f"MarkForDeletion on VM {VM}",
+            f"VM {VM}: VM {OTHER} has taken its place, with conversation and workspace",
         ),
     ),
     "not when it has become protected": (taken(state="Confirmed", slot=replace(NEW, protected=True)), STEADY),
-    "it is deleted": (taken(MARKED, "Confirmed"), beside(Delete(VM), f"Delete on VM {VM}")),
+    "it is deleted": (
+        taken(MARKED, "Confirmed"),
+        beside(Delete(VM), f"VM {VM}: It is being deleted; this goes on until its absence is proven"),
+    ),
     "until that is proven": (
         taken(replace(MARKED, vm=Absent(proven=True)), "Confirmed"),
-        beside(ClearSlot(VM), f"ClearSlot on VM {VM}"),
+        beside(ClearSlot(VM), f"VM {VM}: The machine is proven to be gone"),
     ),
     "one that somebody else claims is let go of": (
         taken(replace(OLD, vm=Seen(VmState.RUNNING, claimed_by="fleet x")), "Confirmed"),
-        beside(Detach(VM, "Leave", "it is claimed by fleet x"), f"Detach on VM {VM}"),
+        beside(Detach(VM, "Leave", "it is claimed by fleet x"), f"VM {VM}: it is claimed by fleet x"),
     ),
     "an unreadable one is waited for": (
         taken(replace(OLD, vm=Unknown("503")), "Dropping"),

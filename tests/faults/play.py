@@ -91,6 +91,13 @@ def left_nothing(run: Run, made: int) -> None:
     assert world.alive() == [], f"leaked {[m.vm_id for m in world.alive()]}; {where}"
 
 
+def never_more_than(run: Run, most: int, reached: int) -> None:
+    """`reached`: so many machines stood at once at the worst moment. None is left."""
+    world, where = run.world, run.describe()
+    assert reached <= most, f"{reached} machines at once; {where}"
+    assert world.alive() == [], f"leaked {[m.vm_id for m in world.alive()]}; {where}"
+
+
 def treated_well(run: Run) -> None:
     """What holds in every scenario: nothing forbidden happened, and nobody else's VM was touched. A suspend that a dead controller
     sent and that lands late, in the middle of a turn, was undone, and the turn went on to its end."""

@@ -76,6 +76,11 @@ class Act:
         return ""
 
     @property
+    def explained(self) -> str:
+        """Why it is done, or else what is being done: a sentence without its full stop."""
+        return str(getattr(self, "why", "")) or self.doing.meaning.rstrip(".")
+
+    @property
     def because(self) -> str:
         """Why, in words where the act has some of its own, else its reason."""
         return str(getattr(self, "why", "")) or self.message or str(self.doing)

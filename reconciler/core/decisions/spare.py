@@ -39,7 +39,7 @@ class UseSpare(Act):
 
     @property
     def because(self) -> str:
-        return f"{self.inner.verb} of the machine beside it"
+        return f"the machine beside it: {self.inner.explained}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from reconciler.api.reasons import Reason
 from reconciler.core.chain import Chain
-from reconciler.core.decisions import CorrectClock, Decision, GuestClaim, Install, StartKeeper, Wait
+from reconciler.core.decisions import CorrectClock, Decision, GuestClaim, Install, InstallTools, StartKeeper, Wait
 from reconciler.core.lieutenant.health import clock_given_up, clock_is_wrong
 from reconciler.core.lieutenant.preparation import prepare_the_machine, without_a_rendering
 from reconciler.core.snapshot.agent import Agent, Guest, Up
@@ -58,7 +58,9 @@ def install_what_is_missing(v: ReachPart) -> Decision | None:
     running = isinstance(v.lt.agent, Agent) and isinstance(v.lt.agent.process, Up)
     missing = not (v.lt.guest.node and v.lt.guest.pi and v.lt.guest.keeper)
     outdated = v.lt.guest.keeper != v.lt.keeper_version and not running and not v.lt.guest.keeper_alive
-    return Install(v.lt.vm_id) if missing or outdated else None
+    if not (missing or outdated):
+        return None
+    return Install(v.lt.vm_id) if v.lt.has_agent else InstallTools(v.lt.vm_id)
 
 
 def start_the_keeper(v: ReachPart) -> Decision | None:
@@ -68,13 +70,14 @@ def start_the_keeper(v: ReachPart) -> Decision | None:
 
 def await_the_keeper(v: ReachPart) -> Decision | None:
     """G-04 for the agent: no answer is not an answer."""
+    silent = Reason.AGENT_UNREACHABLE if v.lt.has_agent else Reason.KEEPER_UNREACHABLE
     match v.lt.agent:
         case Agent():
             return None
         case Unknown(why):
-            return Wait(Reason.AGENT_UNREACHABLE, why)
+            return Wait(silent, why)
         case None:
-            return Wait(Reason.AGENT_UNREACHABLE, "the keeper has not answered yet", until=v.lt.now)
+            return Wait(silent, "the keeper has not answered yet", until=v.lt.now)
 
 
 REACH: Chain[ReachPart] = Chain(

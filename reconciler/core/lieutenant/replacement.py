@@ -201,7 +201,8 @@ def judge_the_new(v: SlotPart, old: NextMachine) -> Decision | None:
         return None
     restart = v.lt.record.restart
     if v.slot.desired is DesiredState.SUSPENDED:
-        return ReturnToOld(new, "it is to be suspended before pi has answered on the new machine", failed=False)
+        who = "pi" if v.lt.has_agent else "its keeper"
+        return ReturnToOld(new, f"it is to be suspended before {who} has answered on the new machine", failed=False)
     if isinstance(v.slot.vm, Absent) and v.slot.vm.proven:
         return ReturnToOld(new, f"VM {new} is gone")
     if isinstance(v.slot.vm, Seen) and v.slot.vm.state is VmState.DEAD:
@@ -350,8 +351,9 @@ def beside(v: PreparePart, rest: Rest) -> Decision:
         return rest
     decision = BESIDE.evaluate(v)
     if isinstance(decision, AtNext):
-        other = "VM " + (decision.target or "that is made")
-        return replace(decision, meanwhile=rest if not isinstance(rest, Steady) else Wait(Reason.REPLACING, f"{decision.verb} on {other}"))
+        other = f"VM {decision.target}" if decision.target else "The other machine"
+        told = Wait(Reason.REPLACING, f"{other}: {decision.action.explained}")
+        return replace(decision, meanwhile=rest if not isinstance(rest, Steady) else told)
     if isinstance(decision, Wait):
         if isinstance(rest, Steady):
             return decision

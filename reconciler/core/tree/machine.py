@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TypeVar
-
 from reconciler.api.phases import MachinePhase
-from reconciler.api.reasons import Reason
 from reconciler.api.status.base import Condition
 from reconciler.api.status.lieutenant import BootStatus, LieutenantStatus
 from reconciler.core.chain import Chain
@@ -15,13 +11,10 @@ from reconciler.core.decisions import (
     AtNext,
     ConfirmReplacement,
     Decision,
-    Install,
-    InstallTools,
     Refuse,
     ReturnToOld,
     StandStill,
     Steady,
-    Wait,
 )
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import LastError
@@ -42,8 +35,6 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import AgentPart, GovernPart, SlotPart
 from reconciler.core.snapshot.vm import Unknown
-
-R = TypeVar("R", bound=Wait | Refuse | Steady)
 
 
 def confirm_the_new(v: SlotPart) -> Decision | None:
@@ -86,29 +77,8 @@ def plan(view: LieutenantView) -> Decision:
     """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine."""
     decision = MACHINE.evaluate(view) or Steady(until=lieutenant.look_again(view))
     if is_rest(decision):
-        return in_its_words(beside(view, decision))
-    return in_its_words(only_observe(decision) if view.slot.observe_only else decision)
-
-
-def in_its_words(decision: Decision) -> Decision:
-    """The same decision, told of a machine without an agent: no agent is installed there, and none does not answer."""
-    match decision:
-        case AtNext(Install(vm_id), meanwhile):
-            return replace(decision, action=InstallTools(vm_id), meanwhile=_rest(meanwhile))
-        case AtNext(_, meanwhile):
-            return replace(decision, meanwhile=_rest(meanwhile))
-        case Install(vm_id):
-            return InstallTools(vm_id)
-        case Wait():
-            return _rest(decision)
-        case _:
-            return decision
-
-
-def _rest(rest: R) -> R:
-    if isinstance(rest, Wait) and rest.reason is Reason.AGENT_UNREACHABLE:
-        return replace(rest, reason=Reason.KEEPER_UNREACHABLE)
-    return rest
+        return beside(view, decision)
+    return only_observe(decision) if view.slot.observe_only else decision
 
 
 def status(view: LieutenantView, decision: Decision, previous: Json, generation: int, last_error: LastError) -> LieutenantStatus:

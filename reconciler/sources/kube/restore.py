@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.api.status.bootprofile import BootProfileStatus
 from reconciler.api.status.lieutenant import CreateIntent, ForkedFrom, LieutenantStatus, SessionStatus, SlotCreate, VMStatus
 from reconciler.api.status.task import ResultStatus, TaskStatus, UsageStatus
-from reconciler.api.status.vmtree import VMTreeStatus
+from reconciler.api.status.vmtree import NodeStatus, VMTreeStatus
 from reconciler.api.vmtree import Category, VMTreeSpec
 from reconciler.core.keys import Json, Key, SlotOwner, as_map, as_strings
 from reconciler.core.lieutenant.session import session_name
@@ -150,18 +150,26 @@ def machines(tree: Key, uid: str, spec: VMTreeSpec, status: Json, vms: Mapping[s
         former = place.node.has_agent
         owned = owned_object(tree, spec, without_agent(place) if former else place)
         slot = SlotOwner.of(owned.key, uid_of(uid, place.name))
-        node = nodes.get(place.name) if not former else None
-        told: Json = {"vm": {"create": node.create.dump()}} if node is not None and node.create is not None else {}
-        if node is not None and node.vm_id:  # it may have been made, and not claimed yet
-            told["vm"] = {**as_map(told.get("vm")), "id": node.vm_id}
-        if place.node.adopt is not None and not former:
-            told["vm"] = {**as_map(told.get("vm")), "id": place.node.adopt.vm_id, "adopted": True}
-        if node is not None and node.creates:
-            told["creates"] = [create.dump() for create in node.creates]
+        told = {} if former else _told_of_node(place, nodes.get(place.name))
         found = lieutenant(owned.key, slot.uid, told, vms, owner)
         if found.known():
             source = f"{OWNED}{tree.name}"
             yield RestoredMachine(owned.key, slot.uid, owned.spec, source, uid, found, owned.labels, owned.annotations)
+
+
+def _told_of_node(place: Place, node: NodeStatus | None) -> Json:
+    """What status says of the machine of a node without an agent, in the words in which a lieutenant's status says it."""
+    vm: dict[str, Any] = {}
+    if node is not None and node.create is not None:
+        vm["create"] = node.create.dump()
+    if node is not None and node.vm_id:  # it may have been made, and not claimed yet
+        vm["id"] = node.vm_id
+    if place.node.adopt is not None:
+        vm |= {"id": place.node.adopt.vm_id, "adopted": True}
+    told: dict[str, Any] = {"vm": vm} if vm else {}
+    if node is not None and node.creates:
+        told["creates"] = [create.dump() for create in node.creates]
+    return told
 
 
 def without_agent(place: Place) -> Place:

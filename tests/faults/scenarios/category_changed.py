@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from reconciler.core.keys import Key, lieutenant, machine_of_node
 from reconciler.core.snapshot.vm import VmState
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, delivered, leave, treated_well
+from tests.faults.play import Scenario, declared, delivered, leave, never_more_than, treated_well
 from tests.faults.treeworld import TREE, node, stands, tree
 from tests.world import ACCOUNT, FOREIGN, Machine, World
 
@@ -89,8 +89,7 @@ async def story(run: Run) -> None:
 def judge(run: Run) -> None:
     treated_well(run)
     assert isinstance(run.world, KeptWorld)
-    assert run.world.most <= MOST, f"{run.world.most} machines at once; {run.describe()}"
-    assert run.world.alive() == [], f"leaked {[m.vm_id for m in run.world.alive()]}; {run.describe()}"
+    never_more_than(run, MOST, run.world.most)
 
 
 SCENARIO = Scenario("category-changed", story, judge, points=300, world=KeptWorld)

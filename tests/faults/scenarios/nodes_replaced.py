@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from reconciler.core.keys import Key, machine_of_node
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, leave, treated_well
+from tests.faults.play import Scenario, declared, leave, never_more_than, treated_well
 from tests.faults.scenarios.replacement import MADE, Crowded, profile
 from tests.faults.treeworld import TREE
 from tests.world import FOREIGN
@@ -67,8 +67,7 @@ async def story(run: Run) -> None:
 def judge(run: Run) -> None:
     treated_well(run)
     assert isinstance(run.world, Crowded)
-    assert run.world.most <= MOST, f"{run.world.most} machines at once; {run.describe()}"
-    assert run.world.alive() == [], f"leaked {[m.vm_id for m in run.world.alive()]}; {run.describe()}"
+    never_more_than(run, MOST, run.world.most)
 
 
 MOST = 2 + 1 + 2
