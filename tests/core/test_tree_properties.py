@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import pytest
 from hypothesis import example, given
@@ -236,6 +237,7 @@ def test_what_was_declared_before_never_holds_up_what_is_declared_now() -> None:
     gone, stays = PlaceRecord(name="x", node="x", parent="p", going=True), PlaceRecord(name="p", node="p", parent="x")
     at = {"x": At("gone", "ready"), "p": At("running", "none")}
     for places in ((gone, stays), (stays, gone)):
+        assert [len(list(islice(Family(places).above(name), 3))) for name in ("x", "p")] in ([0, 1], [1, 0]), "no ring"
         assert moved(Family(places), "x", at) == At("gone", "none", gone=True)
         assert moved(Family(places), "p", at) == At("running", "ready")
     old, new = (PlaceRecord(name=f"w-{n}", node="w", ordinal=n, parent="" if n else "a", going=not n) for n in range(2))

@@ -21,6 +21,10 @@ def the_newest(_: Path) -> None:
     test_books.test_only_the_newest_stay_and_what_is_dropped_is_not_brought_back()
 
 
+def two_writers(_: Path) -> None:
+    assert books.merged(books.Book.of(test_books.ENTRIES[:3]), test_books.ENTRIES[2:], 9.0).book == books.Book.of(test_books.ENTRIES)
+
+
 def edited(_: Path) -> None:
     book = books.edited(books.Book.of(test_books.ENTRIES), ["by hand"], [test_books.ENTRIES[0].id], "ada", 10.0).book
     assert [entry.text for entry in book.entries] == [*(f"fact {number}" for number in range(1, 6)), "by hand"]
@@ -37,8 +41,7 @@ FOUND = test_facts.test_facts_that_were_found_before_a_compaction_are_kept_beyon
 
 REMEMBERING_MUTANTS: tuple[Mutant, ...] = (
     Mutant("entry-lost", "two who write lose nothing", books, "merged",
-           "(*book.entries, *news.values())", "(*news.values(),)",
-           test_memory.test_two_who_write_what_they_share_lose_nothing_and_both_have_it_all),
+           "(*book.entries, *news.values())", "(*news.values(),)", two_writers),
     Mutant("oldest-kept", "the newest entries stay where there is no room", books, "_bounded",
            "sorted(entries, reverse=True)[:MOST]", "sorted(entries)[:MOST]", the_newest),
     Mutant("removed-returns", "what a person removed is not brought back by a machine", books, "merged",
