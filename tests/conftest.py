@@ -7,15 +7,14 @@ from collections.abc import Generator
 
 import pytest
 
-from tests import costs, effort, promises, scratch
+from tests import collecting, costs, effort, promises, scratch
 from tests.effort import pytest_report_header
 from tests.postgres import postgres_server, postgres_url
-from tests.promises import pytest_collection_modifyitems, pytest_sessionfinish
+from tests.promises import pytest_sessionfinish
 
 __all__ = [
     "postgres_server",
     "postgres_url",
-    "pytest_collection_modifyitems",
     "pytest_report_header",
     "pytest_sessionfinish",
 ]
@@ -40,6 +39,12 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    promises.pytest_collection_modifyitems(config, items)
+    collecting.longest_first(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

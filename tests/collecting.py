@@ -1,0 +1,35 @@
+"""In which order the workers of one run take what is collected: files whose tests may last long first, so that no worker is left alone
+with one of them in the end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """Under xdist each worker begins with its part of the files that allow their tests more time than usual (`timeout`), the longest ones
+    first; a file stays together, for its tests share what they need. The scheduler gives each worker one part of the list, and who has
+    nothing left takes from the ends of others' parts."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    allowed = {path: max(map(seconds_of, members)) for path, members in files.items()}
+    parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for number, path in enumerate(sorted((path for path in files if allowed[path]), key=lambda path: -allowed[path])):
+        parts[number % workers] += files[path]
+    others = [item for path, members in files.items() if not allowed[path] for item in members]
+    for left, part in zip(range(workers, 0, -1), parts, strict=True):
+        room = max(0, (len(others) + sum(map(len, parts[-left:]))) // left - len(part))
+        part += others[:room]
+        del others[:room]
+    items[:] = [item for part in parts for item in part]
+
+
+def seconds_of(item: pytest.Item) -> float:
+    """What the test itself asks for; 0: as usual."""
+    asked = item.get_closest_marker("timeout")
+    return float(asked.args[0]) if asked is not None and asked.args else 0.0
