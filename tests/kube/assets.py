@@ -113,7 +113,7 @@ def _once(
     target: Path, programs: Sequence[str], compiled: Callable[[str, Path, Mapping[str, str]], None], environ: Mapping[str, str]
 ) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target.with_name(f".{target.name}.lock")):
+    with alone(target.with_name(f".{target.name}.lock")):
         if not _lacking(target, programs):
             return
         go = find_go(environ)
@@ -190,7 +190,7 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
     """One process at a time; the kernel lets go of the lock with its holder, however that ends."""
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

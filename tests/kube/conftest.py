@@ -1,12 +1,13 @@
 """A real Kubernetes API server for the tests of this directory. How to use it:
 
 - `cluster`: a namespace of the test's own on the session's server, our kinds installed. `cluster.apply(text)`, `cluster.get("lt", "ada")`,
-  `cluster.kubectl("wait", …)`; `cluster.name` is the namespace, `cluster.plane` the server.
+  `cluster.wait("lt/ada", "Ready")`, `cluster.kubectl("describe", …)`; `cluster.name` is the namespace, `cluster.plane` the server.
 - `control_plane`: that server. `.operator.kubeconfig` is the file for the program under test: its user has the rights of
   deploy/cluster/rbac.yaml in the namespaces that `cluster` made; `.admin` is the person at the keyboard.
   `restart_api(crash=True)` and `with api_down():` for bad days: the session's server is shared, so it is up again when the test ends.
 - `world`: the platform and its machines, a double; `operating.charge` puts an operator between it and the cluster.
-- `private_plane`: a server for one test alone (two more seconds), without our kinds (`install_crds()`, `install_rbac()`).
+- `private_plane`: a server for one test alone (two more seconds), without our kinds (`install_crds()`, `install_rbac()`);
+  `private_plane_with_kinds` has them, and the roles.
 
 One server a worker under xdist. Nothing is built here: `make kube-assets` does that; where the programs are missing the tests are skipped
 with the reason, and in CI they fail. Mark tests with `@pytest.mark.real("kube")`.
@@ -24,6 +25,7 @@ import pytest
 from tests.kube.assets import Assets, Missing, find, find_helm
 from tests.kube.controlplane import ControlPlane, Namespace, running
 from tests.kube.operating import RealTime
+from tests.kube.prepared import with_kinds
 
 T = TypeVar("T")
 
@@ -50,11 +52,23 @@ def there(look: Callable[[Mapping[str, str]], T]) -> T:
 
 
 @pytest.fixture(scope="session")
-def control_plane(kube_assets: Assets) -> Iterator[ControlPlane]:
+def room_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that all workers of this run share, and no other run."""
+    mine = tmp_path_factory.getbasetemp()
+    return mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+
+
+@pytest.fixture(scope="session")
+def control_plane(kube_assets: Assets, room_of_the_run: Path) -> Iterator[ControlPlane]:
     """The session's API server, with our kinds and roles."""
-    with running(kube_assets) as plane:
-        plane.install_crds()
-        plane.install_rbac()
+    with with_kinds(kube_assets, room_of_the_run) as plane:
+        yield plane
+
+
+@pytest.fixture
+def private_plane_with_kinds(kube_assets: Assets, room_of_the_run: Path) -> Iterator[ControlPlane]:
+    """An API server for this test alone, with our kinds and roles."""
+    with with_kinds(kube_assets, room_of_the_run) as plane:
         yield plane
 
 

@@ -8,8 +8,6 @@ says.
 from __future__ import annotations
 
 import contextlib
-import datetime
-import ipaddress
 import json
 import os
 import secrets
@@ -20,7 +18,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,36 +27,31 @@ from typing import Any
 
 import httpx2 as httpx
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from reconciler.api.meta import GROUP, VERSION
 from reconciler.api.registry import KINDS
 from tests.background import eventually
+from tests.kube import frugal, pki
 from tests.kube.assets import ROOT, Assets
 
 START_SECONDS = 60
 OPERATOR = "reconciler-operator"
 """The user whose rights are those of deploy/cluster/rbac.yaml."""
+BINDINGS = {"operator": "reconciler", "operator-lease": "reconciler-lease"}
+"""What gives them in a namespace, and the role that it gives."""
 
 OURS = {word: kind.plural for kind in KINDS for word in (kind.name, *kind.words)}
 """The plural of our kinds, by every word that kubectl knows them by."""
 
-_SERVER_FLAGS = (
-    "--bind-address=127.0.0.1",
-    "--advertise-address=127.0.0.1",
-    "--authorization-mode=RBAC",
-    "--service-cluster-ip-range=10.0.0.0/24",
-    "--service-account-issuer=https://kubernetes.default.svc",
-    # Without a controller manager there are no service accounts to wait for, and nobody needs to find this server as a Service.
-    "--disable-admission-plugins=ServiceAccount",
-    "--endpoint-reconciler-type=none",
-)
+_GROUPS = {
+    **{word: f"apis/{GROUP}/{VERSION}" for word in OURS},
+    "lease": "apis/coordination.k8s.io/v1",
+    "events.events.k8s.io": "apis/events.k8s.io/v1",
+}
+_PLURALS = {**OURS, "lease": "leases", "events.events.k8s.io": "events"}
+"""What is asked for without a kubectl."""
 
-_FEWER_COLLECTIONS = {"GOGC": "400", "GOMEMLIMIT": "600MiB"}
-"""Go collects garbage less often: a quarter of a server's processor time, for 200 MB of memory."""
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +64,7 @@ class Identity:
 
 
 class Failed(AssertionError):
-    """kubectl exited with something else than 0; the text is what it said."""
+    """kubectl exited with something else than 0, or the server refused what was asked without it; the text is what was said."""
 
 
 class ControlPlane:
@@ -84,13 +77,13 @@ class ControlPlane:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         # The kernel ends a server with the *thread* that started it, so that thread must live as long as the servers should.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="control-plane")
-        self.ca = home / "pki" / "ca.crt"
-        _make_pki(home / "pki")
+        self.ca, self._data = home / "pki" / "ca.crt", home / "etcd"
+        pki.make(home / "pki")
         self._http = httpx.Client(verify=ssl.create_default_context(cafile=str(self.ca)), trust_env=False, timeout=30)
         self.admin = Identity("admin", secrets.token_hex(16), home / "admin.kubeconfig")
         self.operator = Identity(OPERATOR, secrets.token_hex(16), home / "operator.kubeconfig")
         tokens = [f'{self.admin.token},admin,admin,"system:masters"', f"{self.operator.token},{OPERATOR},{OPERATOR}"]
-        _write(home / "tokens.csv", "\n".join(tokens) + "\n")
+        pki.write(home / "tokens.csv", "\n".join(tokens) + "\n")
 
     @property
     def api_url(self) -> str:
@@ -98,9 +91,11 @@ class ControlPlane:
 
     # --- start and stop -------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Both servers, until the API server is ready. Raises AssertionError with the end of its log when it is not."""
+    def start(self, fill: Callable[[Path], None] = lambda data: None) -> None:
+        """Both servers, until the API server is ready. `fill` may make etcd's directory, whose path it gets, for which it holds nothing
+        otherwise. Raises AssertionError with the end of the API server's log when it is not ready."""
         for attempt in range(3):
+            fill(self._data)
             # Between asking for free ports and taking them, somebody else may have taken them.
             self.etcd_port, peer, self.api_port = _free_ports(3)
             self._start_etcd(peer)
@@ -109,9 +104,20 @@ class ControlPlane:
                 break
             assert attempt < 2, f"no API server after three attempts: {self.log('etcd')}\n{self.log('kube-apiserver')}"
             self.close_servers()
-            shutil.rmtree(self.home / "etcd", ignore_errors=True)
+            shutil.rmtree(self._data, ignore_errors=True)
         for one in (self.admin, self.operator):
-            _write(one.kubeconfig, json.dumps(self._kubeconfig(one, "default")))
+            pki.write(one.kubeconfig, json.dumps(self._kubeconfig(one, "default")))
+
+    @contextlib.contextmanager
+    def etcd_at_rest(self) -> Iterator[Path]:
+        """Within it etcd does nothing. The directory of its data."""
+        etcd = self._processes["etcd"]
+        etcd.send_signal(signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, etcd.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            yield self._data
+        finally:
+            etcd.send_signal(signal.SIGCONT)
 
     def stop_api(self, *, crash: bool = False) -> None:
         """The API server goes away, politely or (`crash`) from one moment to the next; etcd and what it holds stay."""
@@ -137,9 +143,9 @@ class ControlPlane:
             self.start_api()
 
     def close_servers(self) -> None:
-        """End both, by their pids."""
+        """End both, by their pids, and at once: nobody wants what they hold, and a polite API server takes a second for its farewell."""
         for name in ("kube-apiserver", "etcd"):
-            self._end(name, signal.SIGTERM)
+            self._end(name, signal.SIGKILL)
 
     def close(self) -> None:
         self._http.close()
@@ -165,7 +171,8 @@ class ControlPlane:
     ) -> subprocess.CompletedProcess[str]:
         """As `kubectl`, whatever the exit code."""
         argv = [self.assets.program("kubectl"), "--cache-dir", str(self.home / "kubectl-cache"), *words]
-        env = {"PATH": os.defpath, "HOME": str(self.home), "COLUMNS": str(columns), "KUBECONFIG": str((identity or self.admin).kubeconfig)}
+        kubeconfig = str((identity or self.admin).kubeconfig)
+        env = {"PATH": os.defpath, "HOME": str(self.home), "COLUMNS": str(columns), "KUBECONFIG": kubeconfig, **frugal.OF_COMMANDS}
         return subprocess.run(argv, env=env, cwd=self.home, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
 
     def get(self, path: str) -> tuple[int, Any]:
@@ -185,10 +192,23 @@ class ControlPlane:
         except ValueError:
             return answer.status_code, None
 
+    def watch(self, path: str, seconds: float) -> Iterator[Any]:
+        """What is there, and what comes of each change, for so long. `path` has a query. Raises httpx.TransportError."""
+        asked, headers = f"{self.api_url}{path}&watch=true&timeoutSeconds={int(seconds)}", {"Authorization": f"Bearer {self.admin.token}"}
+        with self._http.stream("GET", asked, headers=headers, timeout=seconds + 10) as answer:
+            for line in answer.iter_lines():
+                told = json.loads(line)
+                assert told["type"] != "ERROR", told
+                yield told["object"]
+
     def install_crds(self) -> None:
         """Our kinds, until each can be listed. Applying them again is harmless."""
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         shutil.rmtree(self.home / "kubectl-cache", ignore_errors=True)  # kubectl believes for hours in what it knew
+        self.await_crds()
+
+    def await_crds(self) -> None:
+        """Until each of our kinds can be listed."""
         for kind in KINDS:
             path = f"/apis/{GROUP}/{VERSION}/{kind.plural}"
             eventually(partial(self._lists, path), f"{kind.plural} can be listed")
@@ -199,55 +219,55 @@ class ControlPlane:
     def install_rbac(self) -> None:
         """The roles of deploy/cluster/rbac.yaml; what is cluster-wide in them is given to the operator, the rest `namespace` gives."""
         for file in ("rbac.yaml", "page.yaml"):
-            self.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy" / "cluster" / file))
+            self.apply(*documents(ROOT / "deploy" / "cluster" / file))
         self.apply(_binding("ClusterRoleBinding", "operator", "reconciler-cluster", None))
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
-        """Server-side apply of objects given as JSON values."""
-        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(listed))
+        """Server-side apply of objects given as JSON values, as kubectl asks for it, without one: many tests begin with it."""
+        for one in objects:
+            version, metadata = one["apiVersion"], one["metadata"]
+            path = f"/apis/{version}" if "/" in version else f"/api/{version}"
+            path += f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
+            path += f"/{one['kind'].lower()}s/{metadata['name']}?fieldManager=kubectl&force=true"
+            status, told = self.request("PATCH", path, one, content_type="application/apply-patch+yaml")
+            if status not in (200, 201):
+                raise Failed(f"apply of {one['kind']} {metadata['name']}: {status} {told}")
 
     def namespace(self, name: str = "") -> Namespace:
         """A new namespace in which the operator may act. `name`: a random one if empty."""
         name = name or f"t-{secrets.token_hex(4)}"
-        self._put(f"/api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        for binding, role in (("operator", "reconciler"), ("operator-lease", "reconciler-lease")):
-            path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings/{binding}"
-            self._put(path, _binding("RoleBinding", binding, role, name))
+        bindings = (_binding("RoleBinding", binding, role, name) for binding, role in BINDINGS.items())
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, *bindings)
         return Namespace(self, name)
 
     # --- inside ---------------------------------------------------------------------------------------------------------------
 
-    def _put(self, path: str, content: Mapping[str, Any]) -> None:
-        """Server-side apply of one object, without a kubectl: many tests begin with it."""
-        status, told = self.request("PATCH", f"{path}?fieldManager=tests&force=true", content, content_type="application/apply-patch+yaml")
-        assert status in (200, 201), told
-
     def _start_etcd(self, peer: int) -> None:
         clients, peers = f"http://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{peer}"
         flags = [
-            f"--data-dir={self.home / 'etcd'}",
+            f"--data-dir={self._data}",
             f"--listen-client-urls={clients}",
             f"--advertise-client-urls={clients}",
             f"--listen-peer-urls={peers}",
             f"--initial-advertise-peer-urls={peers}",
             f"--initial-cluster=default={peers}",
             "--unsafe-no-fsync",  # a test's data need not outlive the machine
+            "--election-timeout=500",  # it leads after so many milliseconds, as there is nobody else; half a second of every start
             "--log-level=warn",
         ]
         self._spawn("etcd", flags)
 
     def _start_api(self) -> None:
-        pki = self.home / "pki"
+        keys = self.home / "pki"
         flags = [
-            *_SERVER_FLAGS,
+            *frugal.SERVER_FLAGS,
             f"--secure-port={self.api_port}",
             f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
-            f"--tls-cert-file={pki / 'server.crt'}",
-            f"--tls-private-key-file={pki / 'server.key'}",
-            f"--cert-dir={pki}",
-            f"--service-account-key-file={pki / 'accounts.key'}",
-            f"--service-account-signing-key-file={pki / 'accounts.key'}",
+            f"--tls-cert-file={keys / 'server.crt'}",
+            f"--tls-private-key-file={keys / 'server.key'}",
+            f"--cert-dir={keys}",
+            f"--service-account-key-file={keys / 'accounts.key'}",
+            f"--service-account-signing-key-file={keys / 'accounts.key'}",
             f"--token-auth-file={self.home / 'tokens.csv'}",
             *self._flags,
         ]
@@ -261,7 +281,7 @@ class ControlPlane:
         def start() -> subprocess.Popen[bytes]:
             with (self.home / f"{name}.log").open("ab") as output:
                 argv = [*tied, self.assets.program(name), *flags]
-                env = {**os.environ, **_FEWER_COLLECTIONS}
+                env = {**os.environ, **frugal.OF_SERVERS}
                 return subprocess.Popen(argv, env=env, cwd=self.home, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
         self._processes[name] = self._starter.submit(start).result()
@@ -291,7 +311,7 @@ class ControlPlane:
         """A file with the identity, whose context is in `namespace`: what names none means that one, as for a user."""
         path = identity.kubeconfig.with_name(f"{identity.name}.{namespace}.kubeconfig")
         if not path.exists():
-            _write(path, json.dumps(self._kubeconfig(identity, namespace)))
+            pki.write(path, json.dumps(self._kubeconfig(identity, namespace)))
         return path
 
     def _kubeconfig(self, identity: Identity, namespace: str) -> dict[str, Any]:
@@ -324,36 +344,73 @@ class Namespace:
         one = identity or self.plane.admin
         return replace(one, kubeconfig=self.plane.kubeconfig(one, self.name))
 
-    def apply(self, text: str) -> str:
-        """`kubectl apply` of YAML or JSON text, as a user does it."""
-        return self.kubectl("apply", "-f", "-", stdin=text)
+    def apply(self, text: str) -> None:
+        """`kubectl apply` of YAML or JSON text, as a user does it. What is new of our kinds is created by the request that kubectl would
+        send; what is there already or is refused, kubectl itself is given, with what comes after it."""
+        left = [item for one in yaml.load_all(text, _Strictly) if one is not None for item in one.get("items", [one])]
+        while left and self._created(left[0]):
+            del left[0]
+        if left:
+            self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": left}))
+
+    def _created(self, document: Any) -> bool:
+        if not isinstance(document, dict) or document.get("apiVersion") != f"{GROUP}/{VERSION}" or document.get("kind") not in OURS:
+            return False
+        metadata = {**document["metadata"], "namespace": document["metadata"].get("namespace", self.name)}
+        metadata["annotations"] = dict(metadata.get("annotations") or {})
+        content = {**document, "metadata": metadata}
+        metadata["annotations"][_LAST_APPLIED] = json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n"
+        path = f"/{_GROUPS[document['kind']]}/namespaces/{metadata['namespace']}/{OURS[document['kind']]}"
+        return self.plane.request("POST", f"{path}?fieldManager=kubectl-client-side-apply&fieldValidation=Strict", content)[0] == 201
+
+    def _path(self, kind: str) -> str:
+        """Where its objects are, for the words above."""
+        return f"/{_GROUPS[kind]}/namespaces/{self.name}/{_PLURALS[kind]}"
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """One object as the server has it. `kind`: any word kubectl knows. Without a kubectl where it can be: tests ask often."""
-        if kind in OURS:
-            status, told = self.plane.get(f"/apis/{GROUP}/{VERSION}/namespaces/{self.name}/{OURS[kind]}/{name}")
-            if status == 200 and isinstance(told, dict):
-                return told
+        if kind in _PLURALS:
+            return self._asked("GET", f"{self._path(kind)}/{name}")
         found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
         return found
 
     def list(self, kind: str) -> list[dict[str, Any]]:
+        """As `get`, all that there are; of several kinds, for words with a comma between them."""
+        if all(word in _PLURALS for word in kind.split(",")):
+            return [item for word in kind.split(",") for item in self._asked("GET", self._path(word))["items"]]
         items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
         return items
 
     def set_status(self, kind: str, name: str, status: Mapping[str, Any]) -> None:
         """Merge `status` into the object's, through the status subresource (for tests that play the controller)."""
-        patch = json.dumps({"status": status})
-        self.kubectl("patch", kind, name, "--subresource=status", "--type=merge", "--patch", patch)
+        self._asked("PATCH", f"{self._path(kind)}/{name}/status", {"status": status}, "application/merge-patch+json")
+
+    def wait(self, what: str, condition: str, seconds: float = 60.0) -> None:
+        """As `kubectl wait --for=condition=…` of one object of ours (`lt/ada`): until it is true of the generation that is there."""
+        kind, _, name = what.partition("/")
+        self.get(kind, name)
+        for one in self.plane.watch(f"{self._path(kind)}?fieldSelector=metadata.name%3D{name}", seconds):
+            status, generation = one.get("status", {}), one["metadata"]["generation"]
+            found = next((known for known in status.get("conditions", []) if known["type"] == condition), {"status": "Unknown"})
+            if found["status"] == "True" and found.get("observedGeneration", status.get("observedGeneration", generation)) >= generation:
+                return
+        raise Failed(f"{what} was not {condition} within {seconds} seconds: {self.get(kind, name).get('status')}")
+
+    def _asked(self, method: str, path: str, content: Any = None, content_type: str = "application/json") -> dict[str, Any]:
+        status, told = self.plane.request(method, path, content, content_type=content_type)
+        if status != 200:
+            raise Failed(f"{method} {path}: {status} {told}")
+        assert isinstance(told, dict)
+        return told
 
 
 @contextlib.contextmanager
-def running(assets: Assets, flags: Sequence[str] = ()) -> Iterator[ControlPlane]:
-    """A started control plane, without our kinds; ended and removed in the end."""
+def running(assets: Assets, flags: Sequence[str] = (), fill: Callable[[Path], None] = lambda data: None) -> Iterator[ControlPlane]:
+    """A started control plane, without our kinds unless `fill` brings them (see `ControlPlane.start`); ended and removed in the end."""
     with tempfile.TemporaryDirectory(prefix="reconciler-kube-", ignore_cleanup_errors=True) as home:
         plane = ControlPlane(assets, Path(home), flags)
         try:
-            plane.start()
+            plane.start(fill)
             yield plane
         finally:
             plane.close()
@@ -391,46 +448,3 @@ def _free_ports(count: int) -> list[int]:
             one.bind(("127.0.0.1", 0))
             ports.append(int(one.getsockname()[1]))
         return ports
-
-
-def _write(path: Path, text: str) -> None:
-    path.touch(0o600)
-    path.write_text(text, "utf-8")
-
-
-def _make_pki(folder: Path) -> None:
-    """A CA of our own, the server's certificate for loopback, and the key that service accounts' tokens would be signed with."""
-    folder.mkdir(mode=0o700)
-    ca_key, server_key, accounts_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "reconciler tests")])
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
-    loopback = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    ca = _certificate(issuer, issuer, ca_key, ca_key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    server = _certificate(subject, issuer, server_key, ca_key).add_extension(loopback, critical=False)
-    for name, builder in (("ca.crt", ca), ("server.crt", server)):
-        signed = builder.sign(ca_key, hashes.SHA256())
-        _write(folder / name, signed.public_bytes(serialization.Encoding.PEM).decode())
-    for name, key in (("server.key", server_key), ("accounts.key", accounts_key)):
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
-        _write(folder / name, private.decode())
-
-
-def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePrivateKey
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    whose = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(whose, critical=False)
-        .add_extension(signer, critical=False)
-    )

@@ -48,8 +48,11 @@ class Person:
     async def kubectl(self, *words: str, stdin: str = "") -> str:
         return await asyncio.to_thread(self.cluster.kubectl, *words, stdin=stdin)
 
-    async def apply(self, text: str) -> str:
-        return await asyncio.to_thread(self.cluster.apply, text)
+    async def apply(self, text: str) -> None:
+        await asyncio.to_thread(self.cluster.apply, text)
+
+    async def wait(self, what: str, condition: str, seconds: float = SECONDS) -> None:
+        await asyncio.to_thread(self.cluster.wait, what, condition, seconds)
 
     async def get(self, kind: str, name: str) -> dict[str, Any]:
         return await asyncio.to_thread(self.cluster.get, kind, name)

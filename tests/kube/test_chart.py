@@ -17,6 +17,7 @@ import typer
 from reconciler.cli.options import with_globals
 from reconciler.config import Config
 from reconciler.notify.settings import read_sinks
+from tests.kube import frugal
 from tests.kube.assets import ROOT, Assets, versions
 from tests.kube.controlplane import ControlPlane, documents, running
 from tests.kube.test_deploy import DEPLOY, NEVER, Right, may, objects
@@ -40,6 +41,7 @@ class Helm:
             "HOME": str(home),
             "KUBECONFIG": str(self._plane.admin.kubeconfig),
             "HELM_CACHE_HOME": str(home / "helm"),
+            **frugal.OF_COMMANDS,
         }
         done = subprocess.run([str(self._program), *words], env=env, cwd=home, capture_output=True, text=True, timeout=100, check=False)
         assert (done.returncode != 0) == fails, f"helm {' '.join(words)}\n{done.stdout}{done.stderr}"

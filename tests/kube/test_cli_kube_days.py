@@ -266,12 +266,12 @@ async def test_doctor_tells_a_silent_operator_from_none(bare: Desk, monkeypatch:
 
 
 async def test_doctor_names_the_fields_of_another_release(
-    private_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    private_plane_with_kinds: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    private_plane.install_crds()
+    plane = private_plane_with_kinds
     at = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/idle"
-    private_plane.kubectl("patch", "crd", "lieutenants.fleet.vers.sh", "--type=json", "-p", json.dumps([{"op": "remove", "path": at}]))
-    cluster = Namespace(private_plane, "default")
+    plane.kubectl("patch", "crd", "lieutenants.fleet.vers.sh", "--type=json", "-p", json.dumps([{"op": "remove", "path": at}]))
+    cluster = Namespace(plane, "default")
     monkeypatch.setenv("KUBECONFIG", str(cluster.inside().kubeconfig))
     desk = Desk(Person(cluster), tmp_path)
     for _ in range(40):  # the server makes its document anew in the background

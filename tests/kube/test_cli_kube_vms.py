@@ -48,7 +48,7 @@ class Yard:
 
     def notes(self) -> dict[str, str]:
         """The annotations of the operator's Lease."""
-        return dict(json.loads(self.cluster.kubectl("get", "lease", "reconciler-default", "-o", "json"))["metadata"]["annotations"])
+        return dict(self.cluster.get("lease", "reconciler-default")["metadata"]["annotations"])
 
     def make(self, labels: dict[str, str] | None = None) -> str:
         self.made += 1

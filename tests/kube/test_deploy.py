@@ -19,6 +19,7 @@ from reconciler.serve.server import read_address
 from tests.kube.assets import ROOT, Assets
 from tests.kube.controlplane import ControlPlane, documents, running
 from tests.kube.operating import Person, RealTime, charge, until
+from tests.kube.prepared import with_kinds
 from tests.kube.test_operator import LIEUTENANT, task
 
 pytestmark = pytest.mark.real("kube")
@@ -234,14 +235,12 @@ AFTER_A_CONFLICT = {Right("get", f"fleet.vers.sh/{kind}") for kind in ("bootprof
 """One object is read anew when somebody was faster, which this life need not meet."""
 
 
-async def test_every_right_is_used_and_no_other_is_missed(kube_assets: Assets, tmp_path: Path) -> None:
+async def test_every_right_is_used_and_no_other_is_missed(kube_assets: Assets, room_of_the_run: Path, tmp_path: Path) -> None:
     """A life of a fleet under the API server's audit: what the operator did there is what its roles let it do, no more and no less."""
     policy, audit = tmp_path / "policy.json", tmp_path / "audit.log"
     policy.write_text(json.dumps(AUDIT))
     world = RealTime()
-    with running(kube_assets, [f"--audit-policy-file={policy}", f"--audit-log-path={audit}"]) as plane:
-        plane.install_crds()
-        plane.install_rbac()
+    with with_kinds(kube_assets, room_of_the_run, [f"--audit-policy-file={policy}", f"--audit-log-path={audit}"]) as plane:
         person = Person(plane.namespace())
         head = "apiVersion: fleet.vers.sh/v1alpha1\n"
         async with charge(person.cluster, tmp_path, world) as operator:
@@ -255,13 +254,13 @@ async def test_every_right_is_used_and_no_other_is_missed(kube_assets: Assets, t
             given = {"configMapKeyRef": {"name": "texts", "key": "prompt"}}
             await person.apply(task("one", ttlSecondsAfterFinished=0, contentFrom=given).replace('"prompt": "do it", ', ""))
             await person.apply(task("two"))
-            await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
+            await person.wait("ltask/two", "Ready")
             item = next(iter(operator.engine.table.of_kind("Lieutenant")))
             for number in range(2):  # the same news twice is one Event, counted
                 operator.engine.recorder.event(item.key, item.uid, "Idle", f"the same again: {number}")
             await person.kubectl("wait", "ltask/one", "--for=delete", "--timeout=60s")
             await until(lambda: operator.kube_controller.rests() and not operator.kube_controller.events._waiting, "everything is told")
-            await person.kubectl("wait", "vmt/wood", "--for=condition=Ready", "--timeout=60s")
+            await person.wait("vmt/wood", "Ready")
             await person.kubectl("patch", "lt/wood-root", "--type=merge", "-p", '{"spec":{"role":"Another"}}')  # it is put back
             await until(lambda: "kube.redeclare" in operator.engine.effects.calls, "it is put back")
             await person.kubectl("delete", "vmt", "--all", "--timeout=60s")

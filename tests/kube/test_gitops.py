@@ -233,7 +233,7 @@ async def test_what_flux_declares_and_what_we_say_do_not_meet(cluster: Namespace
     async with charge(cluster, tmp_path, world) as operator:
         await flux.apply()
         for what in ("lt/ada", "bp/mine", "ltask/one"):
-            await person.kubectl("wait", what, "--for=condition=Ready", "--timeout=60s")
+            await person.wait(what, "Ready")
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         assert await flux.drift() == []
         writes = operator.kube_controller.sink.writes
@@ -262,13 +262,13 @@ async def test_what_flux_puts_back_we_follow_and_what_it_lets_go_is_deleted(clus
     flux = Flux(person, LIEUTENANT.replace("spec: {", "spec: {mode: Running, "))
     async with charge(cluster, tmp_path, world):
         await flux.apply()
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         (machine,) = world.alive()
         await person.kubectl("patch", "lt/ada", "--type=merge", "-p", '{"spec":{"mode":"Suspended"}}')
-        await person.kubectl("wait", "lt/ada", "--for=condition=Suspended", "--timeout=60s")
+        await person.wait("lt/ada", "Suspended")
         assert await flux.drift() == ["ada"]
         await flux.apply()
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         assert await flux.drift() == []
         assert world.alive() == [machine]
         await person.kubectl("delete", "lt/ada", "--cascade=background", "--timeout=60s")

@@ -63,10 +63,10 @@ def test_it_owns_nothing_outside_of_its_namespace_and_not_the_namespace(control_
 
 
 @pytest.mark.guarantee("G-60")
-def test_an_operator_that_may_not_read_kube_system_waits_and_begins_when_it_may(private_plane: ControlPlane, tmp_path: Path) -> None:
-    plane = private_plane
-    plane.install_crds()
-    plane.install_rbac()
+def test_an_operator_that_may_not_read_kube_system_waits_and_begins_when_it_may(
+    private_plane_with_kinds: ControlPlane, tmp_path: Path
+) -> None:
+    plane = private_plane_with_kinds
     team = plane.namespace("team")
     plane.kubectl("delete", "clusterrolebinding", "operator")
     env = {"KUBECONFIG": str(plane.operator.kubeconfig), "VERS_BASE_URL": "http://127.0.0.1:9", "VERS_API_KEY": "k"}

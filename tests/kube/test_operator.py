@@ -55,8 +55,8 @@ async def test_a_fleet_is_applied_works_and_is_deleted(cluster: Namespace, tmp_p
         operator.kube_controller.sink._writes.status = judged  # type: ignore[assignment, method-assign]
         await person.apply(LIEUTENANT)
         await person.apply(task("one"))
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/ada", "Ready")
+        await person.wait("ltask/one", "Ready")
         done = await person.get("ltask", "one")
         assert done["status"]["phase"] == "Succeeded"
         assert done["status"]["result"]["answer"] == "done"
@@ -84,15 +84,15 @@ async def test_suspended_and_resumed_by_a_patch(cluster: Namespace, tmp_path: Pa
     person = Person(cluster)
     async with charge(cluster, tmp_path, world):
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         (machine,) = world.alive()
         await person.kubectl("patch", "lt/ada", "--type=merge", "-p", '{"spec":{"mode":"Suspended"}}')
-        await person.kubectl("wait", "lt/ada", "--for=condition=Suspended", "--timeout=60s")
+        await person.wait("lt/ada", "Suspended")
         assert machine.state is VmState.SUSPENDED
         told = await person.get("lt", "ada")
         assert told["status"]["observedGeneration"] == told["metadata"]["generation"] == 2
         await person.kubectl("patch", "lt/ada", "--type=merge", "-p", '{"spec":{"mode":"Running"}}')
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         assert [m.vm_id for m in world.alive()] == [machine.vm_id]
 
 
@@ -102,7 +102,7 @@ async def test_at_rest_nothing_is_written_and_an_edited_status_is_put_right(clus
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
         await person.apply(task("one"))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/one", "Ready")
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         await asyncio.sleep(1.0)
         before = {name: (await person.get(kind, name))["metadata"]["resourceVersion"] for kind, name in (("lt", "ada"), ("ltask", "one"))}
@@ -127,10 +127,10 @@ async def test_a_crash_of_the_api_server_is_survived(cluster: Namespace, tmp_pat
     person = Person(cluster)
     async with charge(cluster, tmp_path, world):
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         await asyncio.to_thread(cluster.plane.restart_api, crash=True)
         await person.apply(task("after"))
-        await person.kubectl("wait", "ltask/after", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/after", "Ready")
         await person.kubectl("delete", "ltask/after", "--timeout=60s")
         assert len(world.alive()) == 1
 
@@ -141,7 +141,7 @@ async def test_deleted_by_force_is_deleted_all_the_same(cluster: Namespace, tmp_
     person = Person(cluster)
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         await person.kubectl("delete", "lt/ada", "--wait=false")
         await person.kubectl("patch", "lt/ada", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
         await until(lambda: world.alive() == [], "its machine is gone")
@@ -154,7 +154,7 @@ async def test_what_vanished_unseen_is_kept_and_told(cluster: Namespace, tmp_pat
     person = Person(cluster)
     async with charge(cluster, tmp_path, world):
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
     await person.kubectl("patch", "lt/ada", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
     await person.kubectl("delete", "lt/ada", "--timeout=60s")
     async with charge(cluster, tmp_path, world) as operator:
@@ -190,7 +190,7 @@ async def test_a_secret_reaches_the_agent_and_nothing_else(cluster: Namespace, t
         await person.sees("lt", "ada", "Ready", "SecretNotFound")
         assert world.alive() == []
         await person.kubectl("create", "secret", "generic", "keys", f"--from-literal=token={one}")
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         (machine,) = world.alive()
         assert machine.pi is not None
         assert machine.pi.launch.env["TOKEN"] == one

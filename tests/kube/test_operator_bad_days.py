@@ -14,22 +14,20 @@ from tests.kube.test_operator import LIEUTENANT, task
 pytestmark = pytest.mark.real("kube")
 
 
-async def test_kinds_are_removed_and_come_back(private_plane: ControlPlane, tmp_path: Path, world: RealTime) -> None:
+async def test_kinds_are_removed_and_come_back(private_plane_with_kinds: ControlPlane, tmp_path: Path, world: RealTime) -> None:
     """Removing a kind deletes its objects, in order and with their machines; installed again, it is served again."""
-    private_plane.install_crds()
-    private_plane.install_rbac()
-    cluster = private_plane.namespace()
+    cluster = private_plane_with_kinds.namespace()
     person = Person(cluster)
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         await person.kubectl("delete", "crd", "lieutenants.fleet.vers.sh", "--timeout=60s")
         assert world.alive() == []
         await until(lambda: not operator.engine.table.all_keys(), "the store has forgotten it")
-        await asyncio.to_thread(private_plane.install_crds)
+        await asyncio.to_thread(private_plane_with_kinds.install_crds)
         await person.apply(LIEUTENANT)
         await person.apply(task("one"))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("ltask/one", "Ready", 90.0)
         assert len(world.alive()) == 1
 
 
@@ -41,7 +39,7 @@ async def test_a_namespace_goes_with_all_that_is_in_it(cluster: Namespace, tmp_p
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
         await person.apply(task("one"))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/one", "Ready")
         await person.kubectl("delete", "namespace", cluster.name, "--wait=false")
         await person.kubectl("delete", "lt,ltask", "--all", "--timeout=60s")
         assert world.alive() == []
@@ -55,12 +53,12 @@ async def test_a_role_that_is_taken_away_is_told_and_waited_for(cluster: Namespa
     person = Person(cluster)
     async with charge(cluster, tmp_path, world):
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         binding = await person.kubectl("get", "rolebinding", "operator", "-o", "json")
         await person.kubectl("delete", "rolebinding", "operator")
         await person.kubectl("patch", "lt/ada", "--type=merge", "-p", '{"spec":{"mode":"Suspended"}}')
         await asyncio.sleep(3.0)
         assert len(world.alive()) == 1
         await person.kubectl("create", "-f", "-", stdin=binding)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Suspended", "--timeout=90s")
+        await person.wait("lt/ada", "Suspended", 90.0)
         assert len(world.alive()) == 1

@@ -41,7 +41,7 @@ async def test_a_task_whose_time_is_over_goes_and_what_it_came_to_stays(cluster:
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
         await person.apply(task("one", ttlSecondsAfterFinished=4))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/one", "Ready")
         finished = operator.engine.clock.now()
         assert (await person.get("ltask", "one"))["metadata"]["finalizers"] == ["fleet.vers.sh/task"]
         await gone(person, "one")
@@ -50,14 +50,14 @@ async def test_a_task_whose_time_is_over_goes_and_what_it_came_to_stays(cluster:
         assert not operator.kube_controller.sink.leaving
 
         await person.apply(task("next", after=[{"name": "one"}]))
-        await person.kubectl("wait", "ltask/next", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/next", "Ready")
         await known_as_done(person, world, "one", ttlSecondsAfterFinished=4)
         await asyncio.sleep(5.0)
         assert (await person.get("ltask", "one"))["status"]["phase"] == "Succeeded", "what was declared again stays"
 
         await person.kubectl("delete", "ltask/one", "--timeout=60s")
         await person.apply(task("one", ttlSecondsAfterFinished=4))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/one", "Ready")
         assert len(world.prompts) == 3, "a person's delete means: do it again"
 
 

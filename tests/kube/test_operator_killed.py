@@ -46,10 +46,8 @@ def work(name: str, seconds: float = 0.4) -> str:
 
 
 @pytest.fixture
-def team(private_plane: ControlPlane) -> Namespace:
-    private_plane.install_crds()
-    private_plane.install_rbac()
-    return private_plane.namespace("team")
+def team(private_plane_with_kinds: ControlPlane) -> Namespace:
+    return private_plane_with_kinds.namespace("team")
 
 
 def program(team: Namespace, real: Platform, folder: Path, **more: str) -> Program:

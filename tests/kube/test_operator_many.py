@@ -21,7 +21,8 @@ from reconciler.vers.simulator.service import SimulatorConfig
 from tests.background import Platform, eventually, platform
 from tests.effort import SOAKING
 from tests.kube.assets import Assets
-from tests.kube.controlplane import ControlPlane, Namespace, running
+from tests.kube.controlplane import ControlPlane, Namespace
+from tests.kube.prepared import with_kinds
 from tests.kube.test_deploy import AUDIT
 from tests.program import Controller, Program
 
@@ -114,12 +115,10 @@ def stub() -> Iterator[Platform]:
 
 
 @pytest.fixture
-def audited(kube_assets: Assets, tmp_path: Path) -> Iterator[tuple[ControlPlane, Audit]]:
+def audited(kube_assets: Assets, room_of_the_run: Path, tmp_path: Path) -> Iterator[tuple[ControlPlane, Audit]]:
     policy, log = tmp_path / "policy.json", tmp_path / "audit.log"
     policy.write_text(json.dumps(AUDIT))
-    with running(kube_assets, [f"--audit-policy-file={policy}", f"--audit-log-path={log}"]) as plane:
-        plane.install_crds()
-        plane.install_rbac()
+    with with_kinds(kube_assets, room_of_the_run, [f"--audit-policy-file={policy}", f"--audit-log-path={log}"]) as plane:
         yield plane, Audit(log, plane.operator.name)
 
 

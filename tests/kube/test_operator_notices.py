@@ -34,7 +34,7 @@ async def test_an_operator_tells_and_another_one_with_an_empty_store_tells_again
         async with charge(cluster, tmp_path / "one", world, notify=sinks):
             await person.apply(LIEUTENANT)
             await person.apply(task("good"))
-            await person.kubectl("wait", "ltask/good", "--for=condition=Ready", "--timeout=60s")
+            await person.wait("ltask/good", "Ready")
             assert receiver.got == [], "without its key nothing is sent"
             await person.apply(json.dumps(secret))
             await person.apply(task("lost", to="nobody"))

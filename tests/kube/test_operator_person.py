@@ -47,7 +47,7 @@ async def test_a_fleet_at_work_in_tables_and_descriptions(cluster: Namespace, tm
         await person.apply(task("waits", to="bob"))
         await person.kubectl("wait", "ltask/one", "lt/bob", "bp/mine", "--for=condition=Ready", "--timeout=60s")
         await person.sees("ltask", "bad", "Stalled", "AcceptanceFailed")
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/ada", "Ready")
         await person.sees("lt", "eve", "Ready", "ProfileNotFound")
         await person.sees("ltask", "waits", "Ready", "LieutenantSuspended")
 
@@ -82,7 +82,7 @@ async def test_the_same_news_again_is_counted(cluster: Namespace, tmp_path: Path
     person = Person(cluster)
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         item = next(iter(operator.engine.table.of_kind("Lieutenant")))
         for number in range(5):
             operator.engine.recorder.event(item.key, item.uid, "Idle", f"the same again: {number}")
@@ -105,13 +105,13 @@ async def test_an_edited_profile_is_acted_on_as_the_lieutenant_says(cluster: Nam
         await person.apply(PROFILE)
         await person.apply(OURS)
         await person.apply(task("one"))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/one", "Ready")
         (old,) = world.alive()
         await person.apply(PROFILE.replace("run: one", "run: two"))
         told = await person.sees("lt", "ada", "UpToDate", "ProfileChanged")
         assert "update.onProfileChange" in told["message"]
         assert (await person.get("lt", "ada"))["status"]["boot"]["outdated"] is True
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         assert [machine.vm_id for machine in world.alive()] == [old.vm_id]
 
         world.work_seconds = 4.0
@@ -120,15 +120,15 @@ async def test_an_edited_profile_is_acted_on_as_the_lieutenant_says(cluster: Nam
         await person.kubectl("patch", "lt/ada", "--type=merge", "-p", '{"spec":{"update":{"onProfileChange":"Recreate"}}}')
         await asyncio.sleep(1.0)
         assert old in world.alive(), "never in a turn: another one is made beside it"
-        await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/two", "Ready")
         await person.sees("lt", "ada", "UpToDate", "ProfileApplied")
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/ada", "Ready")
         (new,) = world.alive()
         assert new.vm_id != old.vm_id
         assert new.session.startswith(old.session)
         world.work_seconds = 0.4
         await person.apply(task("three"))
-        await person.kubectl("wait", "ltask/three", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/three", "Ready")
         assert len(world.prompts) == 3
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
 
@@ -136,7 +136,7 @@ async def test_an_edited_profile_is_acted_on_as_the_lieutenant_says(cluster: Nam
         await person.sees("lt", "ada", "Ready", "ProfileNotFound")
         assert [machine.vm_id for machine in world.alive()] == [new.vm_id], "a profile that is gone takes nothing with it"
         await person.apply(PROFILE.replace("run: one", "run: two"))
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/ada", "Ready")
         assert world.created == 2
 
 
@@ -147,7 +147,7 @@ async def test_a_verb_is_acted_on_once_and_echoed(cluster: Namespace, tmp_path: 
     person = Person(cluster)
     async with charge(cluster, tmp_path, world, "one", crash=True, lease_seconds=4.0) as operator:
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         await person.kubectl("annotate", "lt/ada", "fleet.vers.sh/retry=first")
         await person.kubectl("wait", "lt/ada", "--for=jsonpath={.status.handled.retry}=first", "--timeout=60s")
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
@@ -181,7 +181,7 @@ async def test_what_only_the_operator_can_judge_it_names_in_the_object(
         assert field in told["message"]
         assert word in told["message"]
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/ada", "Ready")
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         assert world.created == 1
         await person.kubectl("delete", "fleet", "--all", "--timeout=60s")
@@ -209,7 +209,7 @@ async def test_a_finalizer_taken_away_from_a_living_object_comes_back(cluster: N
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
         await person.apply(task("one"))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/one", "Ready")
         (machine,) = world.alive()
         for what, kept in (("lt/ada", "fleet.vers.sh/vm"), ("ltask/one", "fleet.vers.sh/task")):
             await person.kubectl("patch", what, "--type=merge", "-p", '{"metadata":{"finalizers":["example.com/theirs"]}}')
@@ -233,26 +233,25 @@ async def test_a_finalizer_taken_away_from_a_living_object_comes_back(cluster: N
 @pytest.mark.guarantee("G-42")
 @pytest.mark.guarantee("G-05")
 async def test_an_object_that_no_longer_validates_keeps_its_machine_and_can_be_deleted(
-    private_plane: ControlPlane, tmp_path: Path, world: RealTime
+    private_plane_with_kinds: ControlPlane, tmp_path: Path, world: RealTime
 ) -> None:
     """It was in force; an older CRD let a change through; then the CRD was upgraded under it. Its last good version stays in force, its
     status can be written, and its delete ends as any other."""
+    plane = private_plane_with_kinds
     kinds = [document for file in sorted((ROOT / "crds").glob("*.yaml")) for document in documents(file)]
-    await asyncio.to_thread(private_plane.install_crds)
-    await asyncio.to_thread(private_plane.apply, *[lax(copy.deepcopy(kind)) for kind in kinds])
-    await asyncio.to_thread(private_plane.install_rbac)
-    person = Person(private_plane.namespace())
+    await asyncio.to_thread(plane.apply, *[lax(copy.deepcopy(kind)) for kind in kinds])
+    person = Person(plane.namespace())
     async with charge(person.cluster, tmp_path, world):
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         (machine,) = world.alive()
         await person.kubectl("patch", "lt/ada", "--type=merge", "-p", '{"spec":{"limits":{"maxTurns":"many"},"mode":"Suspended"}}')
         told = await person.sees("lt", "ada", "Stalled", "InvalidSpec")
         assert "spec.limits.maxTurns" in told["message"]
-        await asyncio.to_thread(private_plane.install_crds)
+        await asyncio.to_thread(plane.install_crds)
         await person.kubectl("annotate", "lt/ada", "example.com/touched=1")
         await person.apply(task("one"))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/one", "Ready")
         assert world.alive() == [machine], "nothing of the bad version was carried out"
         status = (await person.get("lt", "ada"))["status"]
         assert status["vm"]["id"] == machine.vm_id
@@ -261,16 +260,17 @@ async def test_an_object_that_no_longer_validates_keeps_its_machine_and_can_be_d
 
 
 @pytest.mark.guarantee("G-05")
-async def test_an_object_that_no_longer_validates_and_a_lost_store(private_plane: ControlPlane, tmp_path: Path, world: RealTime) -> None:
+async def test_an_object_that_no_longer_validates_and_a_lost_store(
+    private_plane_with_kinds: ControlPlane, tmp_path: Path, world: RealTime
+) -> None:
     """Its status is all that is known of its machine: it stays there, and holds the object, until somebody corrects the declaration."""
+    plane = private_plane_with_kinds
     kinds = [document for file in sorted((ROOT / "crds").glob("*.yaml")) for document in documents(file)]
-    await asyncio.to_thread(private_plane.install_crds)
-    await asyncio.to_thread(private_plane.apply, *[lax(kind) for kind in kinds])
-    await asyncio.to_thread(private_plane.install_rbac)
-    person = Person(private_plane.namespace())
+    await asyncio.to_thread(plane.apply, *[lax(kind) for kind in kinds])
+    person = Person(plane.namespace())
     async with charge(person.cluster, tmp_path / "one", world, "one", lease_seconds=4.0):
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         (machine,) = world.alive()
     await person.kubectl("patch", "lt/ada", "--type=merge", "-p", '{"spec":{"limits":{"maxTurns":"many"}}}')
     async with charge(person.cluster, tmp_path / "two", world, "two", lease_seconds=4.0):

@@ -40,22 +40,28 @@ class Rights:
                 if verbs:
                     left.append({**rule, "resources": [one], "verbs": verbs})
         await self.grant(left)
-        await self.person.kubectl("delete", "rolebinding", "operator", "--ignore-not-found")
+        await self.take("operator")
 
     async def whole(self) -> None:
         await self.grant(self.rules)
 
     async def grant(self, rules: list[dict[str, Any]]) -> None:
-        group = "rbac.authorization.k8s.io"
-        role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "partly"}, "rules": rules}
+        group, metadata = "rbac.authorization.k8s.io", {"name": "partly", "namespace": self.person.cluster.name}
+        role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": rules}
         binding = {
             "apiVersion": f"{group}/v1",
             "kind": "RoleBinding",
-            "metadata": {"name": "partly"},
+            "metadata": metadata,
             "roleRef": {"apiGroup": group, "kind": "Role", "name": "partly"},
             "subjects": [{"apiGroup": group, "kind": "User", "name": OPERATOR}],
         }
-        await self.person.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [role, binding]}))
+        await asyncio.to_thread(self.person.cluster.plane.apply, role, binding)
+
+    async def take(self, binding: str) -> None:
+        """The binding of this name, if there is one."""
+        path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.person.cluster.name}/rolebindings/{binding}"
+        status, told = await asyncio.to_thread(self.person.cluster.plane.request, "DELETE", path)
+        assert status in (200, 404), told
 
 
 @pytest.mark.guarantee("G-66")
@@ -74,7 +80,7 @@ async def test_it_may_not_hold_an_object(cluster: Namespace, tmp_path: Path, wor
         assert world.alive() == []
         await rights.whole()
         await person.kubectl("annotate", "lt", "ada", "note=again")  # it would be looked at again within a minute anyway
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/ada", "Ready")
         await person.kubectl("delete", "lt/ada", "--timeout=60s")
 
 
@@ -90,12 +96,7 @@ async def test_it_may_not_say_what_is_true(cluster: Namespace, tmp_path: Path, w
         assert world.alive() == []
         assert operator.kube_controller.reconcile_errors["Forbidden"] >= 1
         await rights.whole()
-        await person.kubectl(
-            "wait",
-            "lt/ada",
-            "--for=condition=Ready",
-            "--timeout=90s",
-        )
+        await person.wait("lt/ada", "Ready", 90.0)
         await person.kubectl("delete", "lt/ada", "--timeout=60s")
 
 
@@ -113,7 +114,7 @@ async def test_it_may_not_read_a_secret(cluster: Namespace, tmp_path: Path, worl
         assert missing in logged()
         assert world.alive() == []
         await rights.whole()
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("lt/ada", "Ready", 90.0)
         await person.kubectl("delete", "lt/ada", "--timeout=60s")
 
 
@@ -126,12 +127,12 @@ async def test_it_may_not_read_a_secret_any_more(
     person = Person(cluster)
     rights = Rights(person)
     await rights.whole()
-    await person.kubectl("delete", "rolebinding", "operator", "--ignore-not-found")
+    await rights.take("operator")
     await person.kubectl("create", "secret", "generic", "keys", "--from-literal=token=a-value-of-the-key")
     async with charge(cluster, tmp_path, world) as operator:
         operator.secrets.lost_after = 2.0
         await person.apply(WITH_SECRET)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/ada", "Ready")
         (machine,) = world.alive()
         running = machine.pi
         await rights.without("secrets", "list")
@@ -142,14 +143,14 @@ async def test_it_may_not_read_a_secret_any_more(
         assert "docs/kubernetes.md" in told["message"]
         assert (await person.condition("lt", "ada", "Ready"))["status"] == "True"
         await person.apply(task("one"))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/one", "Ready")
         assert machine.pi is running
         waiting = json.loads(task("two", contentFrom={"secretKeyRef": {"name": "keys", "key": "token"}}))
         del waiting["spec"]["prompt"]
         await person.apply(json.dumps(waiting))
         assert 'cannot list resource "secrets"' in (await person.sees("ltask", "two", "Ready", "ContentNotFound"))["message"]
         await rights.whole()
-        await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/two", "Ready")
         for _ in range(100):
             if not await person.condition("lt", "ada", "SecretsUnread"):
                 break
@@ -165,7 +166,7 @@ async def test_it_may_not_tell_what_happened(cluster: Namespace, tmp_path: Path,
     await Rights(person).without("events", "create")
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/ada", "Ready")
         await person.kubectl("delete", "lt/ada", "--timeout=60s")
         assert operator.kube_controller.events.lost["Forbidden"] > 1
     assert logged().count('cannot create resource "events"') == 1
@@ -181,7 +182,7 @@ async def test_it_may_not_watch_a_kind(
     rights = Rights(person)
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/ada", "Ready")
         await rights.without(kind, verb)
         await operator.kube_controller._watch.stop()  # type: ignore[union-attr]  # every watch ends, as it does by itself after minutes
         operator.kube_controller._watch = operator.kube_controller._watcher(
@@ -197,7 +198,7 @@ async def test_it_may_not_watch_a_kind(
         assert len(world.alive()) == 1
         await person.apply(task("one"))
         await rights.whole()
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("ltask/one", "Ready", 90.0)
         await person.kubectl("delete", "lt/ada", "ltask/one", "--timeout=90s")
         assert world.alive() == []
 
@@ -211,7 +212,7 @@ async def test_it_may_not_hold_its_lease(cluster: Namespace, verb: str) -> None:
     role = next(one for one in documents(ROOT / "deploy" / "cluster" / "rbac.yaml") if one["metadata"]["name"] == "reconciler-lease")
     rules = Rights(person)
     await rules.grant([{**rule, "verbs": [name for name in rule["verbs"] if name != verb] or ["list"]} for rule in role["rules"]])
-    await person.kubectl("delete", "rolebinding", "operator-lease")
+    await rules.take("operator-lease")
     async with cluster_of(access_of(cluster)) as api:
         lease = Lease(api, cluster.name, "reconciler-default", "one", said.append)
         waiting = asyncio.create_task(lease.acquire())

@@ -46,7 +46,7 @@ async def test_more_secrets_than_calls_may_be_made_at_once(cluster: Namespace, t
         await person.kubectl("wait", "bp", "--all", "--for=condition=Ready", "--timeout=60s")
         await until(lambda: len(operator.secrets._followed) == count, "all are followed")
         await person.apply(LIEUTENANT.replace("lightweight", f"p-{count - 1}"))
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         (machine,) = world.alive()
         assert machine.pi is not None
         assert machine.pi.launch.env["TOKEN"] == f"value-number-{count - 1}"
@@ -69,7 +69,7 @@ async def test_a_text_as_large_as_a_configmap_may_be_is_followed(
         big = {"path": "big.txt", "contentFrom": {"configMapKeyRef": {"name": "texts", "key": "big"}}}
         await person.apply(everything([profile("mine", files=[big])]))
         await person.apply(LIEUTENANT.replace("lightweight", "mine"))
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         (machine,) = world.alive()
         assert machine.files["big.txt"] == (LARGE + "one").encode()
         await person.kubectl("replace", "-f", "-", stdin=text("two"))
@@ -89,7 +89,7 @@ async def test_a_secret_that_goes_after_it_was_used_is_told_as_missing_and_one_t
         env = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "word"}}}]
         await person.apply(everything([profile("guarded", env=env)]))
         await person.apply(LIEUTENANT.replace("lightweight", "guarded"))
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         (machine,) = world.alive()
         await person.kubectl("delete", "secret/vault")
         gone = await person.sees("lt", "ada", "Ready", "SecretNotFound")
@@ -103,7 +103,7 @@ async def test_a_secret_that_goes_after_it_was_used_is_told_as_missing_and_one_t
             await asyncio.sleep(0.25)
         assert f"Secret vault in namespace {cluster.name} has no key word; add it" in told["message"]
         await person.kubectl("patch", "secret/vault", "--type=merge", "-p", '{"stringData": {"word": "a-value-of-the-vault"}}')
-        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/ada", "Ready")
         assert [one is machine and not one.deleted for one in world.alive()] == [True]
         shown = json.dumps(await person.get("lt", "ada")) + await person.kubectl("get", "events", "-o", "json")
         assert "a-value-of-the-vault" not in shown

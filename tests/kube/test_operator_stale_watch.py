@@ -22,25 +22,23 @@ from tests.kube.test_operator import LIEUTENANT
 @pytest.mark.guarantee("G-66")
 @pytest.mark.parametrize("what", [("crd", "lieutenants.fleet.vers.sh"), ("-f", str(ROOT / "crds"))], ids=["one", "all"])
 async def test_kinds_go_while_all_is_quiet_and_come_back(
-    private_plane: ControlPlane, tmp_path: Path, world: RealTime, what: tuple[str, str]
+    private_plane_with_kinds: ControlPlane, tmp_path: Path, world: RealTime, what: tuple[str, str]
 ) -> None:
     """They are away for so long that the watch has begun anew without them; it hears of them all the same when they are back."""
-    private_plane.install_crds()
-    private_plane.install_rbac()
-    cluster = private_plane.namespace()
+    cluster = private_plane_with_kinds.namespace()
     person = Person(cluster)
     said: list[str] = []
     async with charge(cluster, tmp_path, world) as operator:
         operator.kube_controller._tell = said.append
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         await asyncio.sleep(4.0)  # the watches of the other kinds are open and silent
         await person.kubectl("delete", *what, "--timeout=60s")
         await asyncio.sleep(12.0)
         await person.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         await asyncio.sleep(4.0)
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=45s")
+        await person.wait("lt/ada", "Available", 45.0)
         assert operator.kube_controller.watch_restarts > 0
         waiting = [line for line in said if line.startswith("waiting: the cluster does not serve ")]
         assert waiting
@@ -73,7 +71,7 @@ async def test_a_watch_that_keeps_silent_is_found_out(
         operator.kube_controller._due.set()
         await until(lambda: watch.restarts == 1, "it begins anew")
         assert "the watch did not tell of 1 changes that a sweep found, of Lieutenant/" in logged()
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
 
         assert operator.kube_controller._unreported == {}
         assert front_of(operator.kube_controller).watching

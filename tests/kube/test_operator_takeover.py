@@ -28,7 +28,7 @@ async def test_another_operator_with_an_empty_store_goes_on(
     async with charge(cluster, tmp_path / "one", world, "one", crash=True, lease_seconds=4.0):
         await person.apply(LIEUTENANT)
         await person.apply(task("one"))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/one", "Ready")
         world.work_seconds = 6.0
         await person.apply(task("two"))
         await person.kubectl("wait", "ltask/two", "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
@@ -38,10 +38,10 @@ async def test_another_operator_with_an_empty_store_goes_on(
     async with charge(cluster, tmp_path / "two", world, "two", lease_seconds=4.0) as operator:
         told = [record.getMessage() for record in caplog.records if "restored" in record.getMessage() and record.levelname == "WARNING"]
         assert told == ["the cluster knew more than the store: restored from status and claims: 1 lieutenant and 2 tasks"]
-        await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/two", "Ready")
         await person.apply(task("three"))
         world.work_seconds = 0.4
-        await person.kubectl("wait", "ltask/three", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("ltask/three", "Ready")
         assert world.created == 1
         assert len(world.prompts) == 3, [text.splitlines()[0] for _, text in world.prompts]
         assert (await person.get("ltask", "one"))["status"] == result
@@ -65,7 +65,7 @@ async def test_an_operator_with_an_older_store_believes_what_another_one_finishe
     async with charge(cluster, tmp_path / "one", world, "one", crash=True, lease_seconds=4.0):
         await person.apply(LIEUTENANT)
         await person.apply(SLEEPER)
-        await person.kubectl("wait", "lt/sleeper", "--for=condition=Ready", "--timeout=60s")
+        await person.wait("lt/sleeper", "Ready")
         await person.apply(task("one"))
         await person.kubectl("wait", "ltask/one", "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
         await person.apply(task("two"))
@@ -74,7 +74,7 @@ async def test_an_operator_with_an_older_store_believes_what_another_one_finishe
     async with charge(cluster, tmp_path / "two", world, "two", crash=True, lease_seconds=4.0):
         await person.kubectl("annotate", "lt", "ada", "fleet.vers.sh/retry=once")
         for name in ("one", "two"):
-            await person.kubectl("wait", f"ltask/{name}", "--for=condition=Ready", "--timeout=60s")
+            await person.wait(f"ltask/{name}", "Ready")
         ended = [(await person.get("ltask", name))["status"] for name in ("one", "two")]
         assert await person.get("lt", "sleeper") == rested
     assert ended[0]["result"]["answer"] != ended[1]["result"]["answer"]
@@ -108,7 +108,7 @@ async def test_a_create_without_an_answer_and_a_lost_store_make_one_vm(cluster: 
         (machine,) = world.alive()
         assert machine.labels["fleet.vers.sh/intent"] == create["token"]
     async with charge(cluster, tmp_path / "two", world, "two"):
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         assert world.created == 1
         vm = (await person.get("lt", "ada"))["status"]["vm"]
         assert vm["id"] == machine.vm_id
@@ -119,7 +119,7 @@ async def test_a_restart_on_the_same_store_changes_nothing(cluster: Namespace, t
     person = Person(cluster)
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
     before = await person.get("lt", "ada")
     pid = world.alive()[0].pi

@@ -41,7 +41,7 @@ async def test_a_tree_is_applied_changed_and_deleted(cluster: Namespace, tmp_pat
     person = Person(cluster)
     async with charge(cluster, tmp_path, world):
         await person.apply(tree(NODES))
-        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("vmt/prod", "Ready", 90.0)
         lieutenants = {one["metadata"]["name"]: one for one in await person.list("lt")}
         assert set(lieutenants) == {"prod-a", "prod-w-0", "prod-w-1"}
         (reference,) = lieutenants["prod-a"]["metadata"]["ownerReferences"]
@@ -66,7 +66,7 @@ async def test_a_lost_store_finds_every_machine_of_a_tree_again(cluster: Namespa
     person = Person(cluster)
     async with charge(cluster, tmp_path / "one", world):
         await person.apply(tree(NODES[:2]))
-        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("vmt/prod", "Ready", 90.0)
     before = {machine.vm_id for machine in world.alive()}
     async with charge(cluster, tmp_path / "another", world) as operator:
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
@@ -81,7 +81,7 @@ async def test_a_lieutenant_of_a_tree_that_is_deleted_by_hand_is_declared_again(
     person = Person(cluster)
     async with charge(cluster, tmp_path, world):
         await person.apply(tree(NODES[:2]))
-        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("vmt/prod", "Ready", 90.0)
         before = (await person.get("lt", "prod-a"))["metadata"]["uid"]
         await person.kubectl("delete", "lt/prod-a", "--timeout=90s")
         for _ in range(300):
@@ -90,8 +90,8 @@ async def test_a_lieutenant_of_a_tree_that_is_deleted_by_hand_is_declared_again(
                 break
             await asyncio.sleep(0.1)
         assert [one["metadata"]["name"] for one in found] == ["prod-a"]
-        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
-        await person.kubectl("wait", "lt/prod-a", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("vmt/prod", "Ready", 90.0)
+        await person.wait("lt/prod-a", "Ready", 90.0)
         assert len(world.alive()) == 2
         assert world.created == 3
 
@@ -108,17 +108,17 @@ async def test_a_store_that_is_lost_while_a_category_changes_leaves_no_machine_b
     before, after = both if had == "agent" else reversed(both)
     async with charge(cluster, tmp_path / "one", world):
         await person.apply(tree([before]))
-        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("vmt/prod", "Ready", 90.0)
         (old,) = world.alive()
         old.files["/root/workspace/made.txt"] = b"by hand"
         await person.apply(tree([after]))
-        await person.kubectl("wait", "vmt/prod", "--for=condition=Stalled", "--timeout=90s")
+        await person.wait("vmt/prod", "Stalled", 90.0)
         assert len(world.alive()) == 2
     async with charge(cluster, tmp_path / "another", world) as operator:
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         assert len(world.alive()) == 2
         await person.kubectl("annotate", "vmt/prod", "fleet.vers.sh/delete-confirmed=yes")
-        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("vmt/prod", "Ready", 90.0)
         (now,) = world.alive()
         assert now is not old
         assert now.files["/root/workspace/made.txt"] == b"by hand"
@@ -129,7 +129,7 @@ async def test_a_store_that_is_lost_while_a_category_changes_leaves_no_machine_b
 async def test_a_branch_is_taken_down_by_a_command(desk: Desk) -> None:
     person, world = desk.person, desk.world
     await person.apply(tree([*NODES[:2], {**NODES[2], "protected": True}, {**NODES[1], "name": "b"}]))
-    await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+    await person.wait("vmt/prod", "Ready", 90.0)
     refused = await desk.refused("delete", "--kube", "vmt/prod", "--node", "a", code=4)
     assert "w of it is protected from deletion; w stands below a, and policy.onNodeRemoved is Refuse" in refused
     assert len((await person.get("vmt", "prod"))["spec"]["nodes"]) == 4

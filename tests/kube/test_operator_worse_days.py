@@ -42,7 +42,7 @@ async def test_a_watch_that_is_refused_again_and_again_misses_nothing(
         await asyncio.sleep(3.0)
         assert middle.refused[code] - before <= 60, "it does not ask in a hot loop"
         middle.answer = lambda method, about, path: None
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("ltask/one", "Ready", 90.0)
         await until(lambda: len(world.alive()) == 1, "what was deleted meanwhile is gone")
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
 
@@ -60,7 +60,7 @@ async def test_a_status_that_is_refused_is_written_later(code: int, cluster: Nam
         middle.answer = lambda method, about, path: code if about == "status" and path.endswith("/ada/status") else None
         await person.apply(LIEUTENANT)
         await person.apply(LIEUTENANT.replace("name: ada", "name: bob"))
-        await person.kubectl("wait", "lt/bob", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/bob", "Available")
         await until(lambda: middle.refused[code] >= 3, "it was refused more than once")
         assert world.created == 1, "a create that can't be written down is not sent"
         before = middle.refused[code]
@@ -68,7 +68,7 @@ async def test_a_status_that_is_refused_is_written_later(code: int, cluster: Nam
         assert middle.refused[code] - before <= 40, "it does not try in a hot loop"
         assert sum(operator.kube_controller.reconcile_errors.values()) + sum(operator.engine.reconcile_errors.values()) > 0
         middle.answer = lambda method, about, path: None
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=90s")
+        await person.wait("lt/ada", "Available", 90.0)
         assert world.created == 2
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         assert "create" not in (await person.get("lt", "ada"))["status"]["vm"]
@@ -86,14 +86,13 @@ def lax(kind: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.guarantee("G-42")
 @pytest.mark.guarantee("G-45")
-async def test_kinds_are_upgraded_under_live_objects(private_plane: ControlPlane, tmp_path: Path, world: RealTime) -> None:
+async def test_kinds_are_upgraded_under_live_objects(private_plane_with_kinds: ControlPlane, tmp_path: Path, world: RealTime) -> None:
     """What an older CRD let through and this release can't carry out is `InvalidSpec` with the field's name, before and after the
     upgrade; all others go on and are not touched by it."""
+    plane = private_plane_with_kinds
     kinds = [document for file in sorted((ROOT / "crds").glob("*.yaml")) for document in documents(file)]
-    await asyncio.to_thread(private_plane.install_crds)
-    await asyncio.to_thread(private_plane.apply, *[lax(kind) for kind in kinds])
-    await asyncio.to_thread(private_plane.install_rbac)
-    cluster = private_plane.namespace()
+    await asyncio.to_thread(plane.apply, *[lax(kind) for kind in kinds])
+    cluster = plane.namespace()
     person = Person(cluster)
     wrong = {"apiVersion": "fleet.vers.sh/v1alpha1", "kind": "Lieutenant", "metadata": {"name": "odd"}}
     async with charge(cluster, tmp_path, world) as operator:
@@ -107,14 +106,14 @@ async def test_kinds_are_upgraded_under_live_objects(private_plane: ControlPlane
         told = await person.sees("lt", "eve", "Stalled", "InvalidProfile")
         assert "BootProfile odd is declared, but not valid: " in told["message"]
         assert "spec.source" in told["message"]
-        await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
+        await person.wait("lt/ada", "Available")
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         pid, writes, before = world.alive()[0].pi, operator.kube_controller.sink.writes, await person.get("lt", "ada")
 
-        await asyncio.to_thread(private_plane.install_crds)
+        await asyncio.to_thread(plane.install_crds)
         await person.kubectl("annotate", "lt/odd", "example.com/touched=1")
         await person.apply(task("one"))
-        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=90s")
+        await person.wait("ltask/one", "Ready", 90.0)
         assert "spec.profileRef" in (await person.sees("lt", "odd", "Stalled", "InvalidSpec"))["message"]
         assert world.alive()[0].pi is pid
         assert world.created == 1
@@ -122,7 +121,7 @@ async def test_kinds_are_upgraded_under_live_objects(private_plane: ControlPlane
         assert operator.kube_controller.sink.writes > writes, "the task's status at least"
 
         await person.apply(LIEUTENANT.replace("name: ada", "name: odd"))
-        await person.kubectl("wait", "lt/odd", "--for=condition=Available", "--timeout=90s")
+        await person.wait("lt/odd", "Available", 90.0)
         assert world.created == 2
         await person.kubectl("delete", "lt,ltask", "--all", "--timeout=90s")
         assert world.alive() == []

@@ -30,7 +30,7 @@ DECLARED = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 def protected(plane: ControlPlane) -> None:
     """Applied, and in force: the API server takes a moment to know a policy."""
     plane.kubectl("apply", "--server-side", "-k", str(ROOT / "deploy"))
-    eventually(lambda: plane.try_kubectl("delete", "crd", CRDS[0], "--dry-run=server").returncode != 0, "the policy is in force")
+    eventually(lambda: plane.request("DELETE", f"{DECLARED}/{CRDS[0]}?dryRun=All")[0] == 403, "the policy is in force")
 
 
 def test_a_kind_is_deleted_only_after_it_was_annotated(private_plane: ControlPlane) -> None:
@@ -68,13 +68,11 @@ KEPT = {
 
 
 async def test_what_was_declared_to_stay_outlives_the_deletion_of_its_kind(
-    private_plane: ControlPlane, tmp_path: Path, world: RealTime
+    private_plane_with_kinds: ControlPlane, tmp_path: Path, world: RealTime
 ) -> None:
     """A machine that nothing protects goes with its object; those that a policy keeps are there after the kind is gone; one under
     deletion protection holds the deletion of the kind back."""
-    plane = private_plane
-    plane.install_crds()
-    plane.install_rbac()
+    plane = private_plane_with_kinds
     person = Person(plane.namespace("team"))
 
     def alive() -> set[str]:
@@ -83,7 +81,7 @@ async def test_what_was_declared_to_stay_outlives_the_deletion_of_its_kind(
     async with charge(person.cluster, tmp_path, world) as _:
         for name in ("plain", "guarded", *KEPT):
             await person.apply(LIEUTENANT.replace("name: ada", f"name: {name}"))
-            await person.kubectl("wait", f"lt/{name}", "--for=condition=Ready", "--timeout=60s")
+            await person.wait(f"lt/{name}", "Ready")
         vms = {name: (await person.get("lt", name))["status"]["vm"]["id"] for name in ("plain", "guarded", *KEPT)}
         for name, line in KEPT.items():
             field, value = line.split(": ")
