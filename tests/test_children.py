@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -134,3 +135,67 @@ def test_limits_never_exceed_what_this_host_allows() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30, **children.condition(limits))
     hard, soft = done.stdout.split()
     assert hard == soft
+
+
+LIMITED = children.Limits(files=64, file_bytes=1 << 20)
+PATH = {"PATH": "/usr/bin:/bin"}
+
+
+@pytest.fixture(params=["with prlimit", "without"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """By which way limits are set."""
+    if request.param == "without":
+        monkeypatch.setattr(children, "_prlimit", lambda: None)
+    elif children._prlimit() is None:
+        pytest.skip("prlimit (util-linux) is missing")
+    return str(request.param)
+
+
+async def test_limits_of_its_own_change_nothing_else_of_a_child(way: str, tmp_path: Path) -> None:
+    asked = "echo $$; ulimit -Sn; ulimit -Sc; head -c 2M /dev/zero > big; wc -c < big; grep -E '^Sig(Blk|Ign)' /proc/self/status; env"
+    child = await children.start(["sh", "-c", asked], PATH, cwd=tmp_path, stdout=children.PIPE, limits=LIMITED)
+    pid, files, cores, size, blocked, ignored, *env = (await child.communicate())[0].decode().splitlines()
+    assert (int(pid), files, cores, size) == (child.pid, "64", "0", str(1 << 20))
+    assert (signals(blocked), signals(ignored)) == (set(), set())
+    own = {"PWD", "OLDPWD", "SHLVL", "_"}  # of the shell
+    assert {line for line in env if line.partition("=")[0] not in own} == {"PATH=/usr/bin:/bin"}
+    assert children._changes(LIMITED), "our own limits are as they were"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "number"),
+    [
+        (None, 0, errno.ENOENT),
+        ("#!/bin/sh\n", 0o600, errno.EACCES),
+        ("word\n", 0o700, errno.ENOEXEC),
+        ("#!/no/such/thing\n", 0o700, errno.ENOENT),
+    ],
+)
+async def test_what_can_not_be_started_is_told_whatever_limits_it_was_to_have(
+    way: str, content: str | None, mode: int, number: int, tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    if content is not None:
+        program.write_text(content)
+        program.chmod(mode)
+    for named in (str(program), program.name):
+        with pytest.raises(OSError) as told:
+            await children.start([named], {"PATH": str(tmp_path)}, limits=LIMITED)
+        assert told.value.errno == number
+
+
+PLAINLY = """
+import resource
+from reconciler import children
+for which, soft in children._changes(children.PLAIN).items():
+    resource.setrlimit(which, (soft, resource.getrlimit(which)[1]))
+print(children.condition()["preexec_fn"])
+"""
+
+
+def test_a_child_that_needs_no_change_is_started_without_a_copy_of_us() -> None:
+    env = {**os.environ, "PYTHONPATH": str(SOURCE.parent)}
+    command = [sys.executable, "-c", PLAINLY]
+    assert (
+        subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60, **children.condition()).stdout == "None\n"
+    )

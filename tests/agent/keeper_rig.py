@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import json
 import os
 import shutil
@@ -33,10 +34,16 @@ AT = Machine(VM, 1)
 SECRET = "sk-do-not-tell-5f1c"
 
 
+@functools.cache
+def _tools() -> Toolchain:
+    """Looked for once: each look asks two Nodes for their versions."""
+    return find_toolchain(os.environ)
+
+
 def real_tools() -> Toolchain:
     """Node and pi, or a skip that says how to get them; never a skip in CI."""
     try:
-        return find_toolchain(os.environ)
+        return _tools()
     except Terminal as error:
         if os.environ.get("CI"):
             raise

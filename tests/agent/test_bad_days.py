@@ -38,17 +38,16 @@ FAULTS: dict[str, tuple[Json, str]] = {
 
 
 @pytest.mark.guarantee("G-21")
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_a_model_that_fails_ends_the_turn_with_an_error_and_the_next_one_is_well(rig: Rig, fault: str) -> None:
-    step, words = FAULTS[fault]
+async def test_a_model_that_fails_ends_the_turn_with_an_error_and_the_next_one_is_well(rig: Rig) -> None:
     await rig.up()
-    assert await rig.agents.send(AT, "k", prompt(script(step))) == Accepted("started")
-    last = (await rig.settled())[-1]
-    assert (last.role, last.stop_reason) == ("assistant", "error")
-    assert words in last.error
-    assert await rig.agents.send(AT, "next", prompt(script({"say": "well again"}))) == Accepted("started")
-    last = (await rig.settled())[-1]
-    assert (last.text, last.stop_reason) == ("well again", "stop")
+    for fault, (step, words) in FAULTS.items():
+        assert await rig.agents.send(AT, fault, prompt(script(step))) == Accepted("started")
+        last = (await rig.settled())[-1]
+        assert (last.role, last.stop_reason) == ("assistant", "error"), fault
+        assert words in last.error
+        assert await rig.agents.send(AT, f"after {fault}", prompt(script({"say": f"well after {fault}"}))) == Accepted("started")
+        last = (await rig.settled())[-1]
+        assert (last.text, last.stop_reason) == (f"well after {fault}", "stop")
 
 
 @pytest.mark.guarantee("G-21")

@@ -152,13 +152,13 @@ async def test_errors_of_the_model_are_in_the_conversation_not_in_the_verdict(ri
     assert "no such luck" in last.error
 
 
-@pytest.mark.parametrize(("seconds", "least"), [(3300.0, 3000.0), (0.0, 0.0)])
-async def test_how_long_the_provider_asks_to_be_left_alone_is_told(rig: Rig, seconds: float, least: float) -> None:
+async def test_how_long_the_provider_asks_to_be_left_alone_is_told(rig: Rig) -> None:
     await rig.up()
-    await rig.agents.send(AT, "k", prompt(script({"status": 429, "retry_after": seconds, "message": "slow down"})))
-    last = (await rig.settled())[-1]
-    assert trouble_of(last.error).reason == "ProviderLimited"
-    assert least <= (await rig.process()).retry_after <= seconds
+    for seconds, least in ((0.0, 0.0), (3300.0, 3000.0)):
+        await rig.agents.send(AT, f"k{seconds}", prompt(script({"status": 429, "retry_after": seconds, "message": "slow down"})))
+        last = (await rig.settled())[-1]
+        assert trouble_of(last.error).reason == "ProviderLimited"
+        assert least <= (await rig.process()).retry_after <= seconds
 
 
 @pytest.mark.guarantee("G-37")
@@ -172,19 +172,25 @@ async def test_a_provider_that_asks_for_an_hour_is_asked_once(rig: Rig) -> None:
     assert (await rig.settled())[-1].text == "here again", "the next prompt is as any other"
 
 
-@pytest.mark.parametrize("trouble", [{"status": 503}, {"status": 429, "retry_after": 3.0}, {"status": 500}, {"cut": 1, "say": "half"}])
-async def test_what_passes_soon_is_survived_within_the_turn(rig: Rig, trouble: Json) -> None:
+async def test_what_passes_soon_is_survived_within_the_turn(rig: Rig) -> None:
     await rig.up()
-    await rig.agents.send(AT, "k", prompt(script({**trouble, "message": "a moment", "times": 2, "then": {"say": "done"}})))
-    assert (await rig.settled())[-1].text == "done"
-    assert len(rig.model.requests) == 3
+    troubles: list[Json] = [{"status": 503}, {"status": 429, "retry_after": 3.0}, {"status": 500}, {"cut": 1, "say": "half"}]
+    for number, trouble in enumerate(troubles):
+        before = len(rig.model.requests)
+        step = {**trouble, "message": "a moment", "times": 2, "then": {"say": f"done {number}"}}
+        await rig.agents.send(AT, f"k{number}", prompt(script(step)))
+        assert (await rig.settled())[-1].text == f"done {number}", trouble
+        assert len(rig.model.requests) - before == 3, trouble
 
 
-@pytest.mark.parametrize("answer", [{"status": 401, "message": "Incorrect API key"}, {"status": 404, "message": "no model scripted"}])
-async def test_a_refusal_of_the_provider_is_told_from_its_limits(rig: Rig, answer: Json) -> None:
+async def test_a_refusal_of_the_provider_is_told_from_its_limits(rig: Rig) -> None:
     await rig.up()
-    await rig.agents.send(AT, "k", prompt(script(answer)))
-    assert trouble_of((await rig.settled())[-1].error).reason == "ModelRefused"
+    answers: list[Json] = [{"status": 401, "message": "Incorrect API key"}, {"status": 404, "message": "no model scripted"}]
+    for answer in answers:
+        await rig.agents.send(AT, str(answer["status"]), prompt(script(answer)))
+        last = (await rig.settled())[-1]
+        assert trouble_of(last.error).reason == "ModelRefused"
+        assert str(answer["message"]) in last.error, "it is the answer to this prompt"
 
 
 async def test_an_answer_without_anything_in_it_is_seen_as_that(rig: Rig) -> None:
@@ -258,14 +264,15 @@ async def test_what_pi_refuses_is_declined_with_its_words(rig: Rig) -> None:
     assert "nobody/none" in verdict.error
 
 
-@pytest.mark.parametrize("command", [{"type": "prompt", "message": "hi"}, {"message": "x"}, {"type": "get_state", "x": [{"y": None}]}])
-async def test_a_call_takes_no_prompt_and_nothing_that_would_end_pi(rig: Rig, command: Json) -> None:
+async def test_a_call_takes_no_prompt_and_nothing_that_would_end_pi(rig: Rig) -> None:
     await rig.up()
-    with pytest.raises(GuestFailed, match="BadRequest"):
-        await rig.agents.call(AT, command)
-    response = await rig.agents.call(AT, {"type": "get_session_stats"})
-    assert response["success"] is True
-    assert "id" not in response
+    commands: list[Json] = [{"type": "prompt", "message": "hi"}, {"message": "x"}, {"type": "get_state", "x": [{"y": None}]}]
+    for command in commands:
+        with pytest.raises(GuestFailed, match="BadRequest"):
+            await rig.agents.call(AT, command)
+        response = await rig.agents.call(AT, {"type": "get_session_stats"})
+        assert response["success"] is True
+        assert "id" not in response
 
 
 # --- ends ----------------------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core import prune
+from reconciler.sources.files import sync
+from reconciler.views import forecast
 from tests.background import Platform
 from tests.cli.conftest import Run
 from tests.program import Program
@@ -18,6 +21,10 @@ from tests.sources.gitserver import Origin, daemon, needs_git
 def fleet(tmp_path: Path, stub: Platform, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in stub.endpoints.environment().items():
         monkeypatch.setenv(name, value)
+    # Ten seconds on a clock for each deletion that is waited for here; how many they are is shown by the controller that is a process of
+    # its own, and by the tables of what is pruned.
+    assert forecast.APART == sync.APART == 10.0, "those who speak of it have been imported, and go on saying the same"
+    monkeypatch.setattr(prune, "APART", 1.0)
     folder = tmp_path / "fleet"
     folder.mkdir()
     (folder / ".reconciler.yaml").write_text(marker(maxDelete=1))
