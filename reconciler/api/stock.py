@@ -30,9 +30,10 @@ def _stock_profiles() -> Mapping[str, BootProfile]:
     return {name: _load(folder / f"{name}.yaml", name) for name in NAMES}
 
 
-def organ_programs() -> dict[str, dict[str, str]]:
-    """What organs and capabilities are made of: by the name of each the files of its directory, and under `shared` what several
-    of them use. Raises `Terminal` when they can't be read: the installation is broken."""
+@cache
+def organ_programs() -> Mapping[str, Mapping[str, str]]:
+    """What organs and capabilities are made of, read once: by the name of each the files of its directory, and under `shared` what
+    several of them use. Raises `Terminal` when they can't be read: the installation is broken."""
     found: dict[str, dict[str, str]] = {}
     folder = _folder("organs")
     try:

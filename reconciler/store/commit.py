@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TypeVar
+from functools import cache, cached_property
+from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, or_, select
+from sqlalchemy import URL, Connection, Table, bindparam, create_engine, delete, func, literal_column, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql import ClauseElement, ColumnElement
 
 from reconciler.engine.ports import Key
 from reconciler.errors import Conflict, ReconcilerError, Rejected, Unreachable
@@ -33,8 +33,7 @@ Outcome = ReconcilerError | None
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """Counted since the store was opened. `commits`: transactions that wrote something; `batches`: those made durable by them."""
 
     batches: int = 0
@@ -44,11 +43,45 @@ class Stats:
 
 
 class _Statements:
-    """The writes as their database reads them, each compiled once and when it is needed first: SQLAlchemy would go through the values of
-    every row again, and a start that changes nothing writes nothing."""
+    """What a commit asks and writes, as databases of one kind read it, each compiled once and when it is needed first: SQLAlchemy would
+    compile it for every store that is opened, and go through the values of every row again."""
 
-    def __init__(self, database: Database) -> None:
-        self._insert, self._dialect = sqlite.insert if database.sqlite else postgresql.insert, database.writes.dialect
+    def __init__(self, driver: str, paramstyle: str) -> None:
+        self._insert = sqlite.insert if driver.startswith("sqlite") else postgresql.insert
+        self._dialect = create_engine(URL.create(driver), paramstyle=paramstyle).dialect
+
+    @cached_property
+    def head(self) -> str:
+        return self._text(select(OBJECTS.c.uid, OBJECTS.c.version).where(*_ONE_OBJECT))
+
+    @cached_property
+    def length(self) -> str:
+        return self._text(select(SESSIONS.c.length).where(SESSIONS.c.session == bindparam("s")))
+
+    @cached_property
+    def delete_object(self) -> str:
+        return self._text(delete(OBJECTS).where(*_ONE_OBJECT))
+
+    @cached_property
+    def delete_counted(self) -> str:
+        of = (EVENTS.c.kind == bindparam("k"), EVENTS.c.namespace == bindparam("ns"), EVENTS.c.name == bindparam("n"))
+        return self._text(delete(EVENTS).where(*of, EVENTS.c.series == bindparam("s")))
+
+    @cached_property
+    def forget(self) -> str:
+        of = (MEMORY.c.namespace == bindparam("ns"), MEMORY.c.owner == bindparam("o"))
+        return self._text(delete(MEMORY).where(*of, or_(MEMORY.c.entry == bindparam("e"), bindparam("e") == _BLANK)))
+
+    @cached_property
+    def prune_events(self) -> str:
+        newest = select(func.max(EVENTS.c.seq)).scalar_subquery()
+        return self._text(delete(EVENTS).where(EVENTS.c.seq <= newest - bindparam("kept")))
+
+    @cached_property
+    def prune_intents(self) -> str:
+        newest_first = select(INTENTS.c.sent_at).order_by(INTENTS.c.sent_at.desc())
+        oldest = newest_first.limit(literal_column("1")).offset(bindparam("kept")).scalar_subquery()
+        return self._text(delete(INTENTS).where(INTENTS.c.outcome != _BLANK, INTENTS.c.sent_at <= oldest))
 
     @cached_property
     def objects(self) -> str:
@@ -90,6 +123,10 @@ class _Statements:
         columns = [column.name for column in statement.table.columns if column.name != without]
         return str(statement.inline().compile(dialect=self._dialect, column_keys=columns))
 
+    def _text(self, statement: ClauseElement) -> str:
+        """Of one whose values are all named parameters."""
+        return str(statement.compile(dialect=self._dialect))
+
     def _upsert(self, table: Table) -> str:
         statement = self._insert(table)
         keys = [column.name for column in table.primary_key]
@@ -97,12 +134,17 @@ class _Statements:
         return self._compiled(statement.on_conflict_do_update(index_elements=keys, set_=changed))
 
 
+@cache
+def _statements(driver: str, paramstyle: str) -> _Statements:
+    return _Statements(driver, paramstyle)
+
+
 class Committer:
     """The only writer of a database within this process; not to be called by two threads at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._statements = _Statements(database)
+        self._statements = _statements(database.writes.url.drivername, database.writes.dialect.paramstyle)
         self._events_since = self._intents_since = PRUNE_EVERY  # the first write after opening looks
         self.stats = Stats()
 
@@ -138,7 +180,7 @@ class Committer:
         with self._database.writes.connect() as connection, connection.begin() as transaction:
             xid = self._database.lock(connection)
             keys, sessions = named(batches)
-            group = Group(_heads(connection, keys), _lengths(connection, sessions))
+            group = Group(self._heads(connection, keys), self._lengths(connection, sessions))
             outcomes: list[Outcome] = [group.admit(batch) for batch in batches]
             if all(outcomes):
                 transaction.rollback()
@@ -151,6 +193,33 @@ class Committer:
                     raise
         self._count(commits=1)
         return outcomes
+
+    def _heads(self, connection: Connection, keys: set[Key]) -> dict[Key, Head]:
+        """A search by the columns of the primary key, one namespace at a time: SQLite reads the whole table to find rows by tuples. Most
+        commits name one object of a namespace, and a list of names has to be written into its statement each time."""
+        heads: dict[Key, Head] = {}
+        by_namespace: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for key in keys:
+            by_namespace[key.kind, key.namespace].append(key.name)
+        for (kind, namespace), names in by_namespace.items():
+            if len(names) == 1:
+                found = connection.exec_driver_sql(self._statements.head, {"k": kind, "ns": namespace, "n": names[0]}).first()
+                if found is not None:
+                    heads[Key(kind, namespace, names[0])] = Head(*found)
+                continue
+            for some in _slices(names):
+                for name, uid, version in connection.execute(_HEADS, {"k": kind, "ns": namespace, "names": some}):
+                    heads[Key(kind, namespace, name)] = Head(uid, version)
+        return heads
+
+    def _lengths(self, connection: Connection, sessions: set[str]) -> dict[str, int]:
+        """Seldom of more than one."""
+        lengths: dict[str, int] = {}
+        for session in sessions:
+            found = connection.exec_driver_sql(self._statements.length, {"s": session}).first()
+            if found is not None:
+                lengths[session] = found[0]
+        return lengths
 
     def _landed(self, xid: str | None, lost: SQLAlchemyError) -> bool:
         """A commit without an answer: the server is asked what became of it."""
@@ -165,7 +234,7 @@ class Committer:
         statements, write = self._statements, connection.exec_driver_sql
         gone = [{"k": key.kind, "ns": key.namespace, "n": key.name} for key, row in group.objects.items() if row is None]
         if gone:
-            connection.execute(_DELETE_OBJECT, gone)
+            write(statements.delete_object, gone)
         rows = [row for row in group.objects.values() if row is not None]
         if rows:
             write(statements.objects, rows)
@@ -180,14 +249,14 @@ class Committer:
         if group.meta:
             write(statements.meta, [{"name": name, "value": value} for name, value in group.meta.items()])
         if group.counted:
-            connection.execute(_DELETE_COUNTED, group.counted)
+            write(statements.delete_counted, group.counted)
         if group.events:
             write(statements.events, group.events)
         if group.audit:
             write(statements.audit, group.audit)
             forget_audit(connection, group.audit_kept)
         if group.forgotten:
-            connection.execute(_FORGET, group.forgotten)
+            write(statements.forget, group.forgotten)
         if group.memory:
             write(statements.memory, list(group.memory.values()))
         self._prune(connection, len(group.events), len(group.intents))
@@ -200,65 +269,22 @@ class Committer:
             self._intents_since += intents
         if self._events_since >= PRUNE_EVERY:
             self._events_since = 0
-            newest = select(func.max(EVENTS.c.seq)).scalar_subquery()
-            connection.execute(delete(EVENTS).where(EVENTS.c.seq <= newest - EVENTS_KEPT))
+            connection.exec_driver_sql(self._statements.prune_events, {"kept": EVENTS_KEPT})
         if self._intents_since >= PRUNE_EVERY:
             self._intents_since = 0
-            oldest = select(INTENTS.c.sent_at).order_by(INTENTS.c.sent_at.desc()).limit(1).offset(INTENTS_KEPT).scalar_subquery()
-            connection.execute(delete(INTENTS).where(INTENTS.c.outcome != "", INTENTS.c.sent_at <= oldest))
+            connection.exec_driver_sql(self._statements.prune_intents, {"kept": INTENTS_KEPT})
 
     def _count(self, *, batches: int = 0, commits: int = 0, conflicts: int = 0, failures: int = 0) -> None:
         was = self.stats
-        self.stats = replace(
-            was,
-            batches=was.batches + batches,
-            commits=was.commits + commits,
-            conflicts=was.conflicts + conflicts,
-            failures=was.failures + failures,
-        )
+        self.stats = Stats(was.batches + batches, was.commits + commits, was.conflicts + conflicts, was.failures + failures)
 
 
-_DELETE_OBJECT = delete(OBJECTS).where(
-    OBJECTS.c.kind == bindparam("k"), OBJECTS.c.namespace == bindparam("ns"), OBJECTS.c.name == bindparam("n")
-)
-
-_FORGET = delete(MEMORY).where(
-    MEMORY.c.namespace == bindparam("ns"), MEMORY.c.owner == bindparam("o"), or_(MEMORY.c.entry == bindparam("e"), bindparam("e") == "")
-)
-
-_DELETE_COUNTED = delete(EVENTS).where(
-    EVENTS.c.kind == bindparam("k"),
-    EVENTS.c.namespace == bindparam("ns"),
-    EVENTS.c.name == bindparam("n"),
-    EVENTS.c.series == bindparam("s"),
-)
-
+_BLANK: ColumnElement[str] = literal_column("''")
+_ONE_OBJECT = (OBJECTS.c.kind == bindparam("k"), OBJECTS.c.namespace == bindparam("ns"), OBJECTS.c.name == bindparam("n"))
 
 _HEADS = select(OBJECTS.c.name, OBJECTS.c.uid, OBJECTS.c.version).where(
     OBJECTS.c.kind == bindparam("k"), OBJECTS.c.namespace == bindparam("ns"), OBJECTS.c.name.in_(bindparam("names", expanding=True))
 )
-
-
-def _heads(connection: Connection, keys: set[Key]) -> dict[Key, Head]:
-    """A search by the columns of the primary key, one namespace at a time: SQLite reads the whole table to find rows by tuples."""
-    heads: dict[Key, Head] = {}
-    by_namespace: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for key in keys:
-        by_namespace[key.kind, key.namespace].append(key.name)
-    for (kind, namespace), names in by_namespace.items():
-        for some in _slices(names):
-            for name, uid, version in connection.execute(_HEADS, {"k": kind, "ns": namespace, "names": some}):
-                heads[Key(kind, namespace, name)] = Head(uid, version)
-    return heads
-
-
-def _lengths(connection: Connection, sessions: set[str]) -> dict[str, int]:
-    lengths: dict[str, int] = {}
-    for some in _slices(sorted(sessions)):
-        query = select(SESSIONS.c.session, SESSIONS.c.length).where(SESSIONS.c.session.in_(some))
-        for session, length in connection.execute(query):
-            lengths[session] = length
-    return lengths
 
 
 def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:

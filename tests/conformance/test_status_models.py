@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -169,11 +170,14 @@ def kind(word: str) -> Kind:
     return found
 
 
-JUDGES = {one.name: Draft202012Validator(closed(structural(one.status))) for one in KINDS}  # type: ignore[arg-type]
+@cache
+def judge(name: str) -> Draft202012Validator:
+    """Made when it is asked for: every worker imports this module, and few run its tests."""
+    return Draft202012Validator(closed(structural(kind(name).status)))  # type: ignore[arg-type]
 
 
 def wrong(name: str, status: Json) -> list[str]:
-    return [f"{error.json_path}: {error.message[:200]}" for error in JUDGES[name].iter_errors(status)]
+    return [f"{error.json_path}: {error.message[:200]}" for error in judge(name).iter_errors(status)]
 
 
 def written(name: str) -> list[Json]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,10 +127,11 @@ class Stage(Run):
         super().__init__(world, path, None, settings)
         self.life = self.weather = Weather()
         self.controller: Watched = Watched(world, path, self.weather, settings)
+        self.usual: dict[str, object] = {"role": "Keep it", "profileRef": {"name": "lightweight"}}
 
     async def lieutenant(self, name: str = "api", **spec: object) -> Key:
         key = Key("Lieutenant", "default", name)
-        await self.declare(declared(key, **{"role": "Keep it", "profileRef": {"name": "lightweight"}, **spec}))
+        await self.declare(declared(key, **{**self.usual, **spec}))
         return key
 
     async def task(self, name: str, prompt: str = "do it", to: str = "api", **spec: object) -> Key:
@@ -202,11 +204,13 @@ def tell(
     settings: EngineSettings = SETTINGS,
     secrets: Secrets | None = None,
     draws: Draws | None = None,
+    **usual: object,
 ) -> Stage:
-    """Play a story to its end and judge the world by what happened in it."""
+    """Play a story to its end and judge the world by what happened in it. `usual`: what its lieutenants declare as well."""
 
     async def main() -> Stage:
         run = Stage(world or World(), path / "state.db", settings)
+        run.usual.update(usual)
         run.controller.secrets, run.controller.draws = secrets, draws
         foreign = run.world.make({}, owner=FOREIGN)
         try:
@@ -221,6 +225,10 @@ def tell(
         return run
 
     return virtual(main)
+
+
+tell_hours = partial(tell, health={"periodSeconds": 60})
+"""For stories in which hours go by: its agents are asked once a minute how they are, and not six times, which is most of what they cost."""
 
 
 async def pass_time(seconds: float) -> None:

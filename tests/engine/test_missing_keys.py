@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Json
-from tests.engine.stage import LT, Stage, pass_time, tell
+from tests.engine.stage import LT, Stage, pass_time, tell, tell_hours
 from tests.engine.test_profiles import Vault, profile
 from tests.engine.test_providers import PROVIDER
 
@@ -50,7 +50,7 @@ def test_a_key_that_is_empty_is_told_before_any_delivery_and_holds_the_tasks(dec
         await run.says(LT, "Ready", "Running")
         assert "provider" not in run.status()
 
-    tell(tmp_path, story, secrets=vault)
+    tell_hours(tmp_path, story, secrets=vault)
 
 
 @pytest.mark.guarantee("G-27")

@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.core.snapshot.vm import Commit, VmState
 from reconciler.errors import Indeterminate, NotFound, Rejected, Unreachable
-from tests.engine.stage import LT, SETTINGS, SETTLE, Stage, failing, losing, pass_time, tell
+from tests.engine.stage import LT, SETTINGS, SETTLE, Stage, failing, losing, pass_time, tell, tell_hours
 from tests.engine.test_profiles import AFTER, BEFORE, RECREATE, Vault, made, profile
 from tests.engine.test_trees import agent, stands, tree
 from tests.world import Machine, World
@@ -46,7 +46,7 @@ def test_one_is_taken_when_its_time_has_come_and_is_named_as_ours(tmp_path: Path
         assert run.happened("TookSnapshot") == 1
         await run.ends(await run.task("two"))
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -61,7 +61,7 @@ def test_what_could_not_be_written_out_before_one_is_told_and_it_is_taken(tmp_pa
         why = "what was written last may not be in the snapshot: sync ended with exit code 1"
         assert told == [("Warning", f"VM {machine.vm_id}: {why}")]
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -79,7 +79,7 @@ def test_only_the_newest_are_kept_and_nobody_elses_goes(tmp_path: Path) -> None:
         assert [c.commit_id for c in run.record().slot.commits] == [c.commit_id for c in mine]
         assert run.world.commits_made == 4
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -101,7 +101,7 @@ def test_a_commit_that_is_in_use_is_kept_told_and_tried_later(tmp_path: Path) ->
         assert first not in commits(run)
         assert len(commits(run)) == 1
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -118,7 +118,7 @@ def test_a_renamed_commit_is_nobody_s_to_remove(tmp_path: Path) -> None:
         await at_the_hour(run, 2)
         assert renamed in commits(run)
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -140,7 +140,7 @@ def test_none_is_taken_in_a_turn_and_of_those_that_were_missed_one_is(tmp_path: 
         await pass_time(300)
         assert run.world.commits_made == 2
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -154,7 +154,7 @@ def test_one_whose_answer_is_lost_is_found_by_its_name_and_not_taken_again(tmp_p
         assert len(commits(run)) == 1
         assert len(run.record().slot.commits) == 1
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -172,7 +172,7 @@ def test_one_that_is_listed_under_another_id_than_was_answered_is_not_taken_agai
         assert run.world.commits_made == 1
         assert [kept.commit_id for kept in run.record().slot.commits] == [commit.commit_id for commit in commits(run)]
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -199,7 +199,7 @@ def test_one_that_fails_is_told_and_tried_again_while_the_older_ones_stay(tmp_pa
         assert commits(run) != first
         assert run.condition(LT, "SnapshotsFailing") == ""
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -216,7 +216,7 @@ def test_one_that_somebody_removed_is_told_and_the_next_comes_as_scheduled(tmp_p
         (kept,) = run.record().slot.commits
         assert kept.commit_id != first.commit_id
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -234,7 +234,7 @@ def test_one_list_without_it_does_not_make_a_snapshot_forgotten(tmp_path: Path) 
         assert [c.missing_since for c in run.record().slot.commits] == [0.0, 0.0]
         assert run.happened("CommitVanished") == 0
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -251,7 +251,7 @@ def test_a_suspended_machine_has_none_taken_and_one_when_it_is_back(tmp_path: Pa
         await pass_time(60)
         assert run.world.commits_made == 1
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -261,7 +261,7 @@ def test_a_schedule_that_never_comes_is_told(tmp_path: Path) -> None:
         await run.ready()
         assert run.reason(LT, "SnapshotsFailing") == "NeverDue"
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -285,7 +285,7 @@ def test_without_health_probes_its_time_is_not_missed(tmp_path: Path) -> None:
         await at_the_hour(run)
         assert len(commits(run)) == 1
 
-    tell(tmp_path, story, World(), replace(SETTINGS, health_probes=False))
+    tell_hours(tmp_path, story, World(), replace(SETTINGS, health_probes=False))
 
 
 @pytest.mark.guarantee("G-11")
@@ -298,7 +298,7 @@ def test_its_time_is_that_of_the_declared_zone(tmp_path: Path) -> None:
         await pass_time(2 * HOUR)
         assert {round(commit.created_at % HOUR / 60) for commit in commits(run)} == {30}
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 # --- as a person asks -------------------------------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ def test_one_that_a_person_asks_for_is_taken_once_for_each_token(tmp_path: Path)
         await run.until(lambda: len(run.record().slot.commits) == 2, "another")
         assert run.status()["snapshots"]["count"] == 2
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 # --- before something is lost -----------------------------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ def test_before_a_deletion_one_is_taken_that_must_succeed(tmp_path: Path) -> Non
         await run.gone(LT)
         assert len(commits(run)) == 1
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -364,7 +364,7 @@ def test_before_a_replacement_one_is_taken_and_without_it_the_machine_works_on(t
         assert commit.parent_vm_id == old.vm_id
         assert run.record().slot.commits[0].cause == "Mutated"
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -391,7 +391,7 @@ def test_files_of_secrets_are_not_in_it_and_are_there_again_afterwards(tmp_path:
         assert machine.pi is pi, "it was not restarted for that"
         assert run.happened("SecretsInSnapshot") == 0
 
-    tell(tmp_path, story, secrets=Vault(s_k="hush"))
+    tell_hours(tmp_path, story, secrets=Vault(s_k="hush"))
 
 
 # --- verified restorable ------------------------------------------------------------------------------------------------------------
@@ -414,7 +414,7 @@ def test_one_of_those_that_are_taken_is_restored_for_a_look_and_status_says_whic
         assert run.world.created == 2
         assert run.condition(LT, "Ready") == "True"
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -431,7 +431,7 @@ def test_all_or_none_are_restored_as_declared(verify: str, looks: int, tmp_path:
         assert run.world.created == 1 + looks
         assert run.world.alive() == [machine]
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -465,7 +465,7 @@ def test_one_that_can_not_be_restored_is_told_and_older_ones_stay(wrong: str, tm
         assert run.world.alive() == [machine]
         assert run.condition(LT, "Ready") == "True"
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-09")
@@ -488,7 +488,7 @@ def test_a_look_that_has_no_room_holds_nothing_up(tmp_path: Path) -> None:
         assert run.world.alive() == [machine]
         await run.ends(await run.task("one"))
 
-    tell(tmp_path, story, World(), replace(SETTINGS, max_vms=1))
+    tell_hours(tmp_path, story, World(), replace(SETTINGS, max_vms=1))
 
 
 @pytest.mark.guarantee("G-13")
@@ -510,7 +510,7 @@ def test_in_a_tree_a_machine_that_was_looked_at_counts_and_waits_for_nobody_belo
         assert run.happened("RestoredSnapshot") == 1
         assert all(machine.state is VmState.RUNNING for machine in run.world.alive())
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-05")
@@ -524,7 +524,7 @@ def test_an_object_that_goes_takes_the_machine_beside_it_along(tmp_path: Path) -
         assert run.world.alive() == []
         assert len(commits(run)) == 1
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 # --- a machine that is lost ---------------------------------------------------------------------------------------------------------
@@ -566,7 +566,7 @@ def test_a_lost_machine_is_replaced_from_its_newest_snapshot_and_the_conversatio
         assert "from a snapshot as of 2027-01-15T09:00:" in run.prompts("three")[0]
         assert run.status()["boot"]["outdated"] is False
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -592,7 +592,7 @@ def test_a_machine_that_is_lost_while_it_is_replaced_goes_on_from_its_snapshot_a
         assert new.files["/root/workspace/early"] == b"early"
         assert b"remember this" in new.session
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-32")
@@ -609,7 +609,7 @@ def test_a_snapshot_that_is_gone_when_it_is_needed_makes_way_for_the_one_before(
         await run.until(lambda: run.record().slot.vm_id not in ("", old.vm_id), "another machine")
         assert run.machine().parent_commit == first.commit_id
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 # --- back to a snapshot ----------------------------------------------------------------------------------------------------------------
@@ -668,7 +668,7 @@ def test_it_goes_back_with_machine_and_conversation_and_what_was_cut_stays_reada
         await pass_time(HOUR)
         assert run.machine() is new, "one token, one way back"
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -700,7 +700,7 @@ def test_a_replacement_that_has_not_moved_the_agent_makes_way_for_it(tmp_path: P
         assert b"remember this" in new.session
         assert [kept.commit_id for kept in run.record().slot.commits] == [commit.commit_id]
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -716,7 +716,7 @@ def test_a_foreign_commit_is_refused_with_the_reason_and_nothing_changes(tmp_pat
         await run.ends(await run.task("one"))
         assert run.machine() is machine
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-14")
@@ -744,7 +744,7 @@ def test_without_a_machine_that_was_looked_at_it_works_on_where_it_is(why: str, 
             assert "can't be restored" in run.status()["rollback"]["message"]
             assert run.world.alive() == [machine]
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-14")
@@ -764,7 +764,7 @@ def test_a_machine_that_died_is_left_for_the_restored_one(tmp_path: Path) -> Non
         await pass_time(60)
         assert run.world.alive() == [run.machine()]
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -787,7 +787,7 @@ def test_before_it_goes_back_its_present_state_is_committed_where_that_is_declar
         await run.until(lambda: rollback(run) == "Done", "it is there")
         assert b"one attempt" in (await run.ready()).session
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-05")
@@ -812,4 +812,4 @@ def test_a_protected_machine_is_given_up_only_when_somebody_confirms_it(tmp_path
         assert run.world.alive() == [new]
         assert new.parent_commit == commit.commit_id
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)

@@ -1,4 +1,4 @@
-"""Every mutant is killed, and by its own fault: the scenario that kills it passes without it."""
+"""Every mutant is killed, and by its own fault: the scenario that kills it passes without it, here or as the test that it is."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ from tests.mutants.table import EXPLORED, MUTANTS, the_explored_model
 from tests.mutants.trees import EXPLORED_TREES, an_explored_tree
 
 KILLERS: dict[str, Scenario] = {named(mutant.killer): mutant.killer for mutant in MUTANTS}
+
+
+def is_a_test(scenario: Scenario) -> bool:
+    """It runs by itself as well, in the module that has it."""
+    return scenario.__module__.rpartition(".")[2].startswith("test_") and scenario.__name__.startswith("test_")
+
+
+NO_TESTS = [name for name, scenario in KILLERS.items() if not is_a_test(scenario)]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
@@ -32,9 +40,16 @@ def test_exploring_a_small_tree_finds_it_too(mutant: Mutant, tmp_path: Path) -> 
     assert verdict(replace(mutant, killer=an_explored_tree), tmp_path)
 
 
-@pytest.mark.parametrize("name", KILLERS)
+@pytest.mark.parametrize("name", NO_TESTS)
 def test_its_scenario_passes_without_it(name: str, tmp_path: Path) -> None:
     KILLERS[name](tmp_path)
+
+
+def test_a_scenario_that_is_a_test_is_one_of_every_run() -> None:
+    """So it need not be played here once more to know that it passes: it is marked as nothing that may be left out."""
+    tests = [scenario for name, scenario in KILLERS.items() if name not in NO_TESTS]
+    assert len(tests) > 60
+    assert {mark.name for scenario in tests for mark in getattr(scenario, "pytestmark", [])} == {"guarantee"}
 
 
 def test_names_are_unique() -> None:

@@ -28,14 +28,6 @@ def a_tree_that_grows(path: Path) -> None:
     play(tree_grows.SCENARIO, path / "grows.db", None)
 
 
-def a_cold_start(path: Path) -> None:
-    test_cold_start.test_a_cold_start_takes_back_a_tree_of_every_category_makes_nothing_for_a_window_and_deletes_nothing(path)
-
-
-def a_set_beyond_its_limit(path: Path) -> None:
-    test_tree_adoption.test_what_is_taken_over_counts_against_the_limits_and_the_rest_is_not_touched(path)
-
-
 def a_set_of_which_two_want_one(path: Path) -> None:
     test_tree_adoption.test_of_two_declarations_that_want_one_machine_one_gets_it_and_the_other_says_whose_it_is(path)
 
@@ -99,14 +91,6 @@ def a_stalled_tree(_: Path) -> None:
     properties.test_a_tree_of_which_one_is_stalled_and_the_others_wait_for_it_is_stalled()
 
 
-def a_new_machine_that_falls_silent(path: Path) -> None:
-    test_tree_machines.test_the_old_machine_is_taken_back_when_the_new_one_falls_silent(path)
-
-
-def a_look_at_a_snapshot(path: Path) -> None:
-    test_tree_machines.test_a_snapshot_of_it_is_restored_for_a_look_and_status_says_which(path)
-
-
 def a_branch_that_is_let_go_of(_: Path) -> None:
     assert removal.removal(test_removal.spec("Orphan"), "back") == NodeRemoval(("back",), released=("leaf", "worker", "db"))
 
@@ -140,9 +124,11 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
     Mutant("limit-without-journal", "G-09: a create counts from the moment at which it is written down", trees.Trees, "ledger",
            "set(self._journal.under_way())", "set()", a_tree_that_grows),
     Mutant("no-settle-window", "G-02: a cold start makes nothing before late effects would have shown", Triggers, "listed",
-           "self._clock.now() + self._settings.empty_store_seconds", "0.0", a_cold_start),
+           "self._clock.now() + self._settings.empty_store_seconds", "0.0",
+           test_cold_start.test_a_cold_start_takes_back_a_tree_of_every_category_makes_nothing_for_a_window_and_deletes_nothing),
     Mutant("adopted-not-counted", "G-09: a machine that is taken over counts as well", adoption, "adopt_the_declared",
-           "refused is None and s.no_room is not None", "False and s.no_room is not None", a_set_beyond_its_limit),
+           "refused is None and s.no_room is not None", "False and s.no_room is not None",
+           test_tree_adoption.test_what_is_taken_over_counts_against_the_limits_and_the_rest_is_not_touched),
     Mutant("shared-by-two", "G-02: what belongs to one is not taken over by another", adoption, "adopt_the_declared",
            "case Seen() if s.adopt.owner:", "case Seen() if False:", a_set_of_which_two_want_one),
     Mutant("unseen-not-counted", "G-09: a machine that one list lacks may still be booting", trees.Trees, "_booting",
@@ -178,9 +164,10 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            categories.test_a_new_agent_gets_no_work_before_the_files_are_there),
     Mutant("machine-unconfirmed", "G-14: the old machine goes only when the new one was looked into", machine, "confirm_the_new",
            "isinstance(v.lt.agent, Agent) and isinstance(v.lt.guest, Guest) and PREPARED in v.lt.guest.marks", "True",
-           a_new_machine_that_falls_silent),
+           test_tree_machines.test_the_old_machine_is_taken_back_when_the_new_one_falls_silent),
     Mutant("machine-unlooked", "G-11: a snapshot of a machine without an agent is restored for a look too", MachineKind, "plan",
-           "beside = spare.plan(snapshot.lieutenant, not is_action(decided))", "beside = None", a_look_at_a_snapshot),
+           "beside = spare.plan(snapshot.lieutenant, not is_action(decided))", "beside = None",
+           test_tree_machines.test_a_snapshot_of_it_is_restored_for_a_look_and_status_says_which),
     Mutant("waits-for-the-stalled", "G-46: who waits for a stalled one does not move", policies, "report_the_nodes",
            "if held_back(found.reason)", "if False", a_stalled_tree),
     Mutant("released-deleted", "G-05: what a branch lets go of is not deleted", removal, "removal",
