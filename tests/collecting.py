@@ -1,5 +1,5 @@
-"""In which order the workers of one run take what is collected: files whose tests may last long first, so that no worker is left alone
-with one of them in the end."""
+"""In which order the workers of one run take what is collected: what lasts long or waits much comes first, so that in the end no worker is
+left alone with it, and no processor idle."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+WAITING = "kube"
+"""The directory whose tests wait most, for a server that each worker would start."""
+
 
 def longest_first(items: list[pytest.Item]) -> None:
     """Under xdist each worker begins with its part of the files that allow their tests more time than usual (`timeout`), the longest ones
-    first; a file stays together, for its tests share what they need. The scheduler gives each worker one part of the list, and who has
-    nothing left takes from the ends of others' parts."""
+    first, and two workers of three with what waits, while the others compute. A file stays together, for its tests share what they need.
+    The scheduler gives each worker one part of the list, and who has nothing left takes from the ends of others' parts."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
@@ -20,8 +23,10 @@ def longest_first(items: list[pytest.Item]) -> None:
     allowed = {path: max(map(seconds_of, members)) for path, members in files.items()}
     parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
     for number, path in enumerate(sorted((path for path in files if allowed[path]), key=lambda path: -allowed[path])):
-        parts[number % workers] += files[path]
-    others = [item for path, members in files.items() if not allowed[path] for item in members]
+        parts[number % workers] += files.pop(path)
+    for path in [path for path in files if WAITING in path.parts]:
+        min(parts[: max(1, workers * 2 // 3)], key=len).extend(files.pop(path))
+    others = [item for members in files.values() for item in members]
     for left, part in zip(range(workers, 0, -1), parts, strict=True):
         room = max(0, (len(others) + sum(map(len, parts[-left:]))) // left - len(part))
         part += others[:room]
