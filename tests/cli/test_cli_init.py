@@ -96,6 +96,7 @@ def test_the_plan_of_a_pull_request_is_one_comment_that_is_kept_up_to_date(job: 
     assert [one["body"] for one in forge.comments[:3]] == ["talk 0", "talk 1", "talk 2"]
 
 
+@pytest.mark.slow
 @pytest.mark.guarantee("G-41", "G-43")
 def test_the_comment_shows_what_merging_would_delete_and_by_which_acts(job: Job, forge: Forge) -> None:
     specs = job.folder / "specs"

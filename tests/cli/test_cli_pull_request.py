@@ -168,6 +168,7 @@ def test_what_can_not_be_merged_has_no_plan(job: Job, forge: Forge, origin: Orig
     assert "the repository has no refs/pull/7/merge" in comment["body"]
 
 
+@pytest.mark.slow
 def test_of_a_private_repository_it_needs_the_table_and_the_token(job: Job, forge: Forge, origin: Origin, tmp_path: Path) -> None:
     origin.commit(FLEET)
     origin.push(MERGE)

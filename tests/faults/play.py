@@ -22,7 +22,7 @@ SETTINGS = EngineSettings(installation="installation-1", settle_seconds=30.0, wo
 PARTS = max(4, 16 // share())
 """The points of a scenario that a run strikes are dealt to so many tests, so that they run side by side."""
 
-FEW = 3
+FEW = 1
 """So many points of each scenario are struck in the quick tests."""
 
 

@@ -28,6 +28,13 @@ from tests.kube.operating import RealTime
 from tests.kube.prepared import with_kinds
 
 T = TypeVar("T")
+OF_ITS_OWN = {"private_plane", "private_plane_with_kinds"}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test that has a server to itself costs two to four seconds of a processor before it begins, so it is a slow one."""
+    if OF_ITS_OWN & {*getattr(item, "fixturenames", ())}:
+        item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

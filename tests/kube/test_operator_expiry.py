@@ -83,6 +83,7 @@ class Cut:
         engine.effects.hook = hook
 
 
+@pytest.mark.slow
 @pytest.mark.guarantee("G-20")
 @pytest.mark.parametrize(
     ("call", "before", "lost"),
@@ -138,6 +139,7 @@ async def test_what_may_not_be_deleted_keeps_its_result(
     assert len(world.prompts) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.guarantee("G-20")
 async def test_an_api_server_that_is_away_when_its_time_is_over(cluster: Namespace, tmp_path: Path, world: RealTime) -> None:
     person = Person(cluster)

@@ -172,6 +172,7 @@ async def test_it_may_not_tell_what_happened(cluster: Namespace, tmp_path: Path,
     assert logged().count('cannot create resource "events"') == 1
 
 
+@pytest.mark.slow
 @pytest.mark.guarantee("G-66")
 @pytest.mark.parametrize(("kind", "verb"), [("tasks", "watch"), ("lieutenants", "list")])
 async def test_it_may_not_watch_a_kind(

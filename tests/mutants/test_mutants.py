@@ -23,6 +23,14 @@ def is_a_test(scenario: Scenario) -> bool:
 NO_TESTS = [name for name, scenario in KILLERS.items() if not is_a_test(scenario)]
 
 
+def test_every_mutant_is_one_of_the_code_as_it_is() -> None:
+    """What it breaks is there, exactly once; whether that is noticed is for the slow tests."""
+    for mutant in MUTANTS:
+        with pytest.MonkeyPatch.context() as patch:
+            mutant.apply(patch)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
 def test_the_mutant_is_killed(mutant: Mutant, tmp_path: Path, record_property: pytest.RecordProperty) -> None:
     killed = verdict(mutant, tmp_path)
@@ -40,6 +48,7 @@ def test_exploring_a_small_tree_finds_it_too(mutant: Mutant, tmp_path: Path) -> 
     assert verdict(replace(mutant, killer=an_explored_tree), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NO_TESTS)
 def test_its_scenario_passes_without_it(name: str, tmp_path: Path) -> None:
     KILLERS[name](tmp_path)
