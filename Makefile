@@ -4,8 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv)
-# Tests wait more than they compute: three at a time for each core of a small machine.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(max(cores, min(8, 3 * cores)))')
+# Some tests wait while others compute: five at a time for two cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(max(cores, min(8, 5 * cores // 2)))')
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 DEMO ?=
 ARGS ?=

@@ -32,10 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_ignored_by_what_we_start() -> None:
-    """A shell starts what is to run in the background with two signals ignored, and so begin all processes of it. Those that we start
-    would have to undo that one by one, in a copy of this large process each. What has a handler, if one that does nothing, begins anew
-    in them."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
+    """A shell starts what is to run in the background with two signals ignored, `nohup` a third one, and so begin all processes of it.
+    Those that we start would have to undo that one by one, in a copy of this large process each. What has a handler, if one that does
+    nothing, begins anew in them."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
 

@@ -106,7 +106,7 @@ CALLS = st.one_of(
 )
 
 
-@pytest.fixture(scope="module", params=["process", "isolated"])
+@pytest.fixture(scope="module", params=["process", pytest.param("isolated", marks=pytest.mark.slow)])
 def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
     if request.param == "isolated" and (missing := missing_for_isolation()):
         pytest.skip(missing)
