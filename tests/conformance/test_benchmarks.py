@@ -53,6 +53,7 @@ async def test_work_is_counted_by_function(tmp_path: Path) -> None:
     assert {"work_set", "evaluate", "lieutenant_status"} <= {code.co_name for code in found}
 
 
+@pytest.mark.slow
 async def test_every_http_client_makes_its_calls() -> None:
     with httpcalls.server() as url:
         costs = [await httpcalls.measure(client, url, CONCURRENCY) for client in httpcalls.CLIENTS]
