@@ -5,6 +5,7 @@ another one made, so it is never older than `crds` and `deploy`."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -65,7 +66,9 @@ def _written(file: int, size: int) -> Iterator[tuple[int, int]]:
     while end < size:
         try:
             begin = os.lseek(file, end, os.SEEK_DATA)
-        except OSError:  # nothing more
-            return
+        except OSError as why:
+            if why.errno != errno.ENXIO:  # a file system that can't tell: all of it
+                yield end, size
+            return  # else there is nothing more
         end = os.lseek(file, begin, os.SEEK_HOLE)
         yield begin, end
