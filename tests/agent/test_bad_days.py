@@ -14,7 +14,7 @@ from keeper_rig import AT, Rig, proc, prompt, rigged, script
 from reconciler.core.keys import Json
 from reconciler.core.snapshot.agent import Accepted, Exited, Lost, Up
 
-pytestmark = pytest.mark.real("pi")
+pytestmark = [pytest.mark.real("pi"), pytest.mark.slow]
 
 ODD = Path(__file__).parent / "odd_pi.mjs"
 

@@ -82,6 +82,7 @@ def job(run: Run, forge: Forge, stub: Platform, tmp_path: Path) -> Job:
     return Job(folder, (folder / ".github/workflows/fleet.yaml").read_text(), forge, stub.endpoints.environment())
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_pull_request_is_one_comment_that_is_kept_up_to_date(job: Job, forge: Forge) -> None:
     assert job().returncode == 0
     (first,) = forge.comments[3:]

@@ -18,7 +18,7 @@ from tests.kube.test_operator import LIEUTENANT, task
 
 __all__ = ["bare", "desk"]  # fixtures
 
-pytestmark = pytest.mark.real("kube")
+pytestmark = [pytest.mark.real("kube"), pytest.mark.slow]
 
 VM = "00000000-0000-4000-8000-0000000000ee"
 NOBODY: dict[str, tuple[str, ...]] = {

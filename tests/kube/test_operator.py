@@ -123,6 +123,7 @@ async def test_at_rest_nothing_is_written_and_an_edited_status_is_put_right(clus
         assert len(world.alive()) == 1
 
 
+@pytest.mark.slow
 async def test_a_crash_of_the_api_server_is_survived(cluster: Namespace, tmp_path: Path, world: RealTime) -> None:
     person = Person(cluster)
     async with charge(cluster, tmp_path, world):

@@ -11,7 +11,7 @@ from tests.kube.controlplane import ControlPlane, Namespace
 from tests.kube.operating import Person, RealTime, charge, until
 from tests.kube.test_operator import LIEUTENANT, task
 
-pytestmark = pytest.mark.real("kube")
+pytestmark = [pytest.mark.real("kube"), pytest.mark.slow]
 
 
 async def test_kinds_are_removed_and_come_back(private_plane_with_kinds: ControlPlane, tmp_path: Path, world: RealTime) -> None:

@@ -15,7 +15,7 @@ from tests.kube.controlplane import ROOT, ControlPlane, Namespace, documents
 from tests.kube.operating import Person, RealTime, access_of, charge, until
 from tests.kube.test_operator import LIEUTENANT, task
 
-pytestmark = pytest.mark.real("kube")
+pytestmark = [pytest.mark.real("kube"), pytest.mark.slow]
 
 
 @pytest.mark.guarantee("G-66")
