@@ -8,15 +8,24 @@ from pathlib import Path
 
 import pytest
 
-WAITING = "kube"
-"""The directory whose tests wait most, for a server that each worker would start."""
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Order(), "order")
 
 
-def longest_first(items: list[pytest.Item]) -> None:
-    """Under xdist each worker begins with its part of the files that allow their tests more time than usual (`timeout`), the longest ones
-    first, and two workers of three with what waits, while the others compute. A file stays together, for its tests share what they need.
-    The scheduler gives each worker one part of the list, and who has nothing left takes from the ends of others' parts."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+class _Order:
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Of what is left when others have chosen."""
+        longest_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def longest_first(items: list[pytest.Item], workers: int) -> None:
+    """Of several workers each begins with its part of the files that allow their tests more time than usual (`timeout`), the longest ones
+    first, and two of three with what waits for a cluster, while the others compute. A file stays together, for its tests share what they
+    need. The scheduler gives each worker one part of the list, and who has nothing left takes from the ends of others' parts."""
+    if workers == 1:
+        return
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
@@ -24,7 +33,7 @@ def longest_first(items: list[pytest.Item]) -> None:
     parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
     for number, path in enumerate(sorted((path for path in files if allowed[path]), key=lambda path: -allowed[path])):
         parts[number % workers] += files.pop(path)
-    for path in [path for path in files if WAITING in path.parts]:
+    for path in [path for path, members in files.items() if any(map(waits, members))]:
         min(parts[: max(1, workers * 2 // 3)], key=len).extend(files.pop(path))
     others = [item for members in files.values() for item in members]
     for left, part in zip(range(workers, 0, -1), parts, strict=True):
@@ -38,3 +47,8 @@ def seconds_of(item: pytest.Item) -> float:
     """What the test itself asks for; 0: as usual."""
     asked = item.get_closest_marker("timeout")
     return float(asked.args[0]) if asked is not None and asked.args else 0.0
+
+
+def waits(item: pytest.Item) -> bool:
+    """For a server that each worker starts for itself, and for what it is told."""
+    return any("kube" in mark.args for mark in item.iter_markers("real"))

@@ -11,11 +11,12 @@ import pytest
 from tests import collecting, costs, effort, promises, scratch
 from tests.effort import pytest_report_header
 from tests.postgres import postgres_server, postgres_url
-from tests.promises import pytest_sessionfinish
+from tests.promises import pytest_collection_modifyitems, pytest_sessionfinish
 
 __all__ = [
     "postgres_server",
     "postgres_url",
+    "pytest_collection_modifyitems",
     "pytest_report_header",
     "pytest_sessionfinish",
 ]
@@ -28,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     effort.choose_seed()
     promises.pytest_configure(config)
     costs.pytest_configure(config)
+    collecting.pytest_configure(config)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,12 +52,6 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    promises.pytest_collection_modifyitems(config, items)
-    collecting.longest_first(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
