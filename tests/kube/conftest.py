@@ -6,7 +6,7 @@
   deploy/cluster/rbac.yaml in the namespaces that `cluster` made; `.admin` is the person at the keyboard.
   `restart_api(crash=True)` and `with api_down():` for bad days: the session's server is shared, so it is up again when the test ends.
 - `world`: the platform and its machines, a double; `operating.charge` puts an operator between it and the cluster.
-- `private_plane`: a server for one test alone (two more seconds), without our kinds (`install_crds()`, `install_rbac()`);
+- `private_plane`: a server for one test alone (a slow one then), without our kinds (`install_crds()`, `install_rbac()`);
   `private_plane_with_kinds` has them, and the roles.
 
 One server a worker under xdist. Nothing is built here: `make kube-assets` does that; where the programs are missing the tests are skipped
@@ -28,12 +28,12 @@ from tests.kube.operating import RealTime
 from tests.kube.prepared import with_kinds
 
 T = TypeVar("T")
-OF_ITS_OWN = {"private_plane", "private_plane_with_kinds"}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """A test that has a server to itself costs two to four seconds of a processor before it begins, so it is a slow one."""
-    if OF_ITS_OWN & {*getattr(item, "fixturenames", ())}:
+    """A test for which another server is started than the worker's costs seconds of a processor before it begins, so it is a slow one."""
+    needed = {*getattr(item, "fixturenames", ())}
+    if {"private_plane", "private_plane_with_kinds"} & needed or ("kube_assets" in needed and "control_plane" not in needed):
         item.add_marker(pytest.mark.slow)
 
 

@@ -22,7 +22,7 @@ from tests.kube.assets import ROOT, Assets, versions
 from tests.kube.controlplane import ControlPlane, documents, running
 from tests.kube.test_deploy import DEPLOY, NEVER, Right, may, objects
 
-pytestmark = [pytest.mark.real("kube"), pytest.mark.slow]
+pytestmark = pytest.mark.real("kube")
 
 CHART = DEPLOY / "chart"
 EVERYTHING = ("serviceMonitor.enabled=true", "alerts.enabled=true", "store.secretName=reconciler-store")

@@ -22,7 +22,7 @@ from tests.kube.operating import Person, RealTime, charge, until
 from tests.kube.prepared import with_kinds
 from tests.kube.test_operator import LIEUTENANT, task
 
-pytestmark = [pytest.mark.real("kube"), pytest.mark.slow]
+pytestmark = pytest.mark.real("kube")
 
 DEPLOY = ROOT / "deploy"
 ACCOUNT = "system:serviceaccount:reconciler:reconciler"

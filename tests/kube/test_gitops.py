@@ -19,7 +19,7 @@ from tests.kube.controlplane import ControlPlane, Namespace, documents, running
 from tests.kube.operating import Person, RealTime, charge, until
 from tests.kube.test_operator import LIEUTENANT, task
 
-pytestmark = [pytest.mark.real("kube"), pytest.mark.slow]
+pytestmark = pytest.mark.real("kube")
 
 EXAMPLE = ROOT / "examples" / "gitops" / "flux.yaml.example"
 FLUX = "kustomize-controller"
