@@ -69,8 +69,7 @@ def planned(steps: Iterable[Step]) -> tuple[Planned, ...]:
 
 
 def _planned(key: Key, act: Act) -> Planned:
-    said = act.because if act.because != str(act.doing) else ""
-    return Planned(key, act.verb, act.target, act.because, act.effect, said or act.occasion or act.doing.meaning.rstrip("."), act.lost)
+    return Planned(key, act.verb, act.target, act.because, act.effect, act.explained, act.lost)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "nor when it is only observed": (outdated(slot=replace(FILLED, observe_only=True)), STEADY),
     # --- the other one is made
-    "the other one is made": (making(NONE_YET), beside(Create(1), "The other machine: A machine is being made")),
+    "the other one is made": (making(NONE_YET), beside(Create(1), "The other machine: it is declared, and there is no machine for it")),
     "its work goes on meanwhile, and so does what it waits for": (
         making(NONE_YET, agent=agent(replace(UP, responsive=False))),
         AtNext(Create(1), Wait("AgentUnresponsive", "pi (pid 100) does not answer", until=NOW + 10)),
@@ -159,7 +159,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "and given up when it left nothing": (
         making(replace(NONE_YET, intent=OpenIntent("t", settled=True, candidates=()))),
-        beside(GiveUpIntent("t"), "The other machine: The outcome of a creation is unknown; only looking can tell"),
+        beside(GiveUpIntent("t"), "The other machine: nothing has appeared of its creation"),
     ),
     "without room it works on": (making(replace(NONE_YET, blocked="full"), no_room="full"), STEADY),
     "it is claimed": (
@@ -176,7 +176,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "and is prepared and checked": (
         making(next_guest=guest(claim=THERE, marks=CHECKED), next_agent=IDLE),
-        beside(RunVerify(OTHER, "works"), f"VM {OTHER}: Files and steps of the profile are being applied"),
+        beside(RunVerify(OTHER, "works"), f"VM {OTHER}: check works"),
     ),
     "one that fails its check goes": (
         making(
@@ -308,7 +308,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "not when it has become protected": (taken(state="Confirmed", slot=replace(NEW, protected=True)), STEADY),
     "it is deleted": (
         taken(MARKED, "Confirmed"),
-        beside(Delete(VM), f"VM {VM}: It is being deleted; this goes on until its absence is proven"),
+        beside(Delete(VM), f"VM {VM}: its machine was marked for deletion"),
     ),
     "until that is proven": (
         taken(replace(MARKED, vm=Absent(proven=True)), "Confirmed"),

@@ -76,11 +76,11 @@ class Act:
         return ""
 
     @property
-    def explained(self) -> str:
-        """Why it is done, or else what is being done: a sentence without its full stop."""
-        return str(getattr(self, "why", "")) or self.doing.meaning.rstrip(".")
-
-    @property
     def because(self) -> str:
         """Why, in words where the act has some of its own, else its reason."""
         return str(getattr(self, "why", "")) or self.message or str(self.doing)
+
+    @property
+    def explained(self) -> str:
+        """The same for people: where there is only a reason, its occasion or its meaning, without a full stop."""
+        return self.because if self.because != str(self.doing) else self.occasion or self.doing.meaning.rstrip(".")

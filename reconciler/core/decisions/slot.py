@@ -96,6 +96,7 @@ class GiveUpIntent(Act):
 
     doing: ClassVar = Reason.CREATE_INDETERMINATE
     books_only: ClassVar = True
+    occasion: ClassVar = "nothing has appeared of its creation"
 
     token: str
 
