@@ -39,7 +39,6 @@ from reconciler.engine.act.treebooks import TreeBooks
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.declared import OWNED, Declared
-from reconciler.engine.state.objects import with_record
 from reconciler.errors import ReconcilerError
 
 REVISIONS = 3
@@ -88,7 +87,7 @@ class TreeActs:
         kind: Literal["Normal", "Warning"] = "Normal" if state == "Within" else "Warning"
         told = words_of(pool.budget, pool.spent) if pool is not None else "it has no budget any more"
         said = self.t.recorder.event(view.key, item.uid if item is not None else "", REASONS[state], told, kind)
-        await self.t.table.update([(view.key, with_record(self._books.record(view.key).but(budget=state)))], *said)
+        await self._books.save(view.key, self._books.record(view.key).but(budget=state), *said)
 
     def _above(self, view: TreeSnapshot, name: str) -> str:
         """The nearest node above that is still declared and has a place, '' for none."""

@@ -9,7 +9,7 @@ from reconciler.api.registry import finalizers_of
 from reconciler.core.keys import Key
 from reconciler.core.treerecords import PlaceRecord, TreeRecord
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.ports import StoredObject
+from reconciler.engine.ports import StoredObject, Write
 from reconciler.engine.state.objects import with_record
 
 
@@ -24,9 +24,10 @@ class TreeBooks:
         item = self.t.table.get(tree)
         return item.record if item is not None and isinstance(item.record, TreeRecord) else TreeRecord()
 
-    async def save(self, tree: Key, record: TreeRecord) -> None:
+    async def save(self, tree: Key, record: TreeRecord, *said: Write) -> None:
+        """`said`: what is told of it, written at once with it."""
         changed = with_record(record)
-        await self.t.table.update([(tree, lambda obj: held(changed(obj)))])
+        await self.t.table.update([(tree, lambda obj: held(changed(obj)))], *said)
 
     async def remember(self, tree: Key, changes: Mapping[str, Mapping[str, object]]) -> None:
         """Other facts about some places."""
