@@ -60,7 +60,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision | None]] = {
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_what_is_decided(name: str) -> None:
     view, expected = SCENARIOS[name]
-    decided = plan(view.but(has_agent=False))
+    decided = plan(view)
     if expected is not None:
         assert decided == expected
     else:

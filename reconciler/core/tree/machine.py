@@ -75,6 +75,7 @@ MACHINE: Chain[LieutenantView] = Chain(
 
 def plan(view: LieutenantView) -> Decision:
     """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine."""
+    view = view.but(has_agent=False)
     decision = MACHINE.evaluate(view) or Steady(until=lieutenant.look_again(view))
     if is_rest(decision):
         return beside(view, decision)

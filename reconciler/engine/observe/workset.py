@@ -33,7 +33,6 @@ from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import GoesOn, TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
-from reconciler.core.tree.places import tree_of_machine
 from reconciler.core.values import replaced
 from reconciler.engine.credentials import Credentials
 from reconciler.engine.observe.branches import Branches
@@ -151,7 +150,6 @@ class Gatherer:
             keeper_version=self.keeper_version,
             pi_version=self.settings.pi_version,
             vm_id=whereabouts(item.record, seen, local),
-            has_agent=tree_of_machine(key) is None,
             health_period=float(health.period_seconds) if self.settings.health_probes else 0.0,
         )
         view = LieutenantView(
