@@ -43,15 +43,20 @@ BINDINGS = {"operator": "reconciler", "operator-lease": "reconciler-lease"}
 OURS = {word: kind.plural for kind in KINDS for word in (kind.name, *kind.words)}
 """The plural of our kinds, by every word that kubectl knows them by."""
 
-_GROUPS = {
-    **{word: f"apis/{GROUP}/{VERSION}" for word in OURS},
-    "lease": "apis/coordination.k8s.io/v1",
-    "events.events.k8s.io": "apis/events.k8s.io/v1",
+_KNOWN = {
+    **{word: (f"{GROUP}/{VERSION}", plural) for word, plural in OURS.items()},
+    "lease": ("coordination.k8s.io/v1", "leases"),
+    "events.events.k8s.io": ("events.k8s.io/v1", "events"),
 }
-_PLURALS = {**OURS, "lease": "leases", "events.events.k8s.io": "events"}
-"""What is asked for without a kubectl."""
+"""What is asked for without a kubectl: its version and plural."""
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def path_of(version: str, plural: str, namespace: str = "", name: str = "") -> str:
+    """Where the server has objects of a kind; '' for all namespaces (or none), and for all names."""
+    steps = ["apis" if "/" in version else "api", version, *(["namespaces", namespace] if namespace else []), plural]
+    return "/" + "/".join([*steps, *([name] if name else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +199,14 @@ class ControlPlane:
 
     def watch(self, path: str, seconds: float) -> Iterator[Any]:
         """What is there, and what comes of each change, for so long. `path` has a query. Raises httpx.TransportError."""
-        asked, headers = f"{self.api_url}{path}&watch=true&timeoutSeconds={int(seconds)}", {"Authorization": f"Bearer {self.admin.token}"}
+        asked = f"{self.api_url}{path}&watch=true&timeoutSeconds={max(1, round(seconds))}"
+        headers = {"Authorization": f"Bearer {self.admin.token}"}
         with self._http.stream("GET", asked, headers=headers, timeout=seconds + 10) as answer:
             for line in answer.iter_lines():
                 told = json.loads(line)
                 assert told["type"] != "ERROR", told
-                yield told["object"]
+                if told["type"] != "DELETED":  # which tells what was there last
+                    yield told["object"]
 
     def install_crds(self) -> None:
         """Our kinds, until each can be listed. Applying them again is harmless."""
@@ -225,11 +232,10 @@ class ControlPlane:
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """Server-side apply of objects given as JSON values, as kubectl asks for it, without one: many tests begin with it."""
         for one in objects:
-            version, metadata = one["apiVersion"], one["metadata"]
-            path = f"/apis/{version}" if "/" in version else f"/api/{version}"
-            path += f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
-            path += f"/{one['kind'].lower()}s/{metadata['name']}?fieldManager=kubectl&force=true"
-            status, told = self.request("PATCH", path, one, content_type="application/apply-patch+yaml")
+            metadata = one["metadata"]
+            path = path_of(one["apiVersion"], f"{one['kind'].lower()}s", metadata.get("namespace", ""), metadata["name"])
+            asked = f"{path}?fieldManager=kubectl&force=true"
+            status, told = self.request("PATCH", asked, one, content_type="application/apply-patch+yaml")
             if status not in (200, 201):
                 raise Failed(f"apply of {one['kind']} {metadata['name']}: {status} {told}")
 
@@ -345,8 +351,8 @@ class Namespace:
         return replace(one, kubeconfig=self.plane.kubeconfig(one, self.name))
 
     def apply(self, text: str) -> None:
-        """`kubectl apply` of YAML or JSON text, as a user does it. What is new of our kinds is created by the request that kubectl would
-        send; what is there already or is refused, kubectl itself is given, with what comes after it."""
+        """What `kubectl apply` of YAML or JSON text comes to. What is new of our kinds is created by the request that kubectl would send;
+        what is there already or is refused, kubectl itself is given, with what comes after it."""
         left = [item for one in yaml.load_all(text, _Strictly) if one is not None for item in one.get("items", [one])]
         while left and self._created(left[0]):
             del left[0]
@@ -360,23 +366,23 @@ class Namespace:
         metadata["annotations"] = dict(metadata.get("annotations") or {})
         content = {**document, "metadata": metadata}
         metadata["annotations"][_LAST_APPLIED] = json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n"
-        path = f"/{_GROUPS[document['kind']]}/namespaces/{metadata['namespace']}/{OURS[document['kind']]}"
+        path = path_of(document["apiVersion"], OURS[document["kind"]], metadata["namespace"])
         return self.plane.request("POST", f"{path}?fieldManager=kubectl-client-side-apply&fieldValidation=Strict", content)[0] == 201
 
     def _path(self, kind: str) -> str:
         """Where its objects are, for the words above."""
-        return f"/{_GROUPS[kind]}/namespaces/{self.name}/{_PLURALS[kind]}"
+        return path_of(*_KNOWN[kind], self.name)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """One object as the server has it. `kind`: any word kubectl knows. Without a kubectl where it can be: tests ask often."""
-        if kind in _PLURALS:
+        if kind in _KNOWN:
             return self._asked("GET", f"{self._path(kind)}/{name}")
         found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
         return found
 
     def list(self, kind: str) -> list[dict[str, Any]]:
         """As `get`, all that there are; of several kinds, for words with a comma between them."""
-        if all(word in _PLURALS for word in kind.split(",")):
+        if all(word in _KNOWN for word in kind.split(",")):
             return [item for word in kind.split(",") for item in self._asked("GET", self._path(word))["items"]]
         items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
         return items
@@ -388,12 +394,12 @@ class Namespace:
     def wait(self, what: str, condition: str, seconds: float = 60.0) -> None:
         """As `kubectl wait --for=condition=…` of one object of ours (`lt/ada`): until it is true of the generation that is there."""
         kind, _, name = what.partition("/")
-        self.get(kind, name)
-        for one in self.plane.watch(f"{self._path(kind)}?fieldSelector=metadata.name%3D{name}", seconds):
-            status, generation = one.get("status", {}), one["metadata"]["generation"]
-            found = next((known for known in status.get("conditions", []) if known["type"] == condition), {"status": "Unknown"})
-            if found["status"] == "True" and found.get("observedGeneration", status.get("observedGeneration", generation)) >= generation:
-                return
+        self.get(kind, name)  # who is not there is not waited for
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:  # the server may end a watch before its time
+            for one in self.plane.watch(f"{self._path(kind)}?fieldSelector=metadata.name%3D{name}", left):
+                if _is_true(one, condition):
+                    return
         raise Failed(f"{what} was not {condition} within {seconds} seconds: {self.get(kind, name).get('status')}")
 
     def _asked(self, method: str, path: str, content: Any = None, content_type: str = "application/json") -> dict[str, Any]:
@@ -402,6 +408,13 @@ class Namespace:
             raise Failed(f"{method} {path}: {status} {told}")
         assert isinstance(told, dict)
         return told
+
+
+def _is_true(one: Mapping[str, Any], condition: str) -> bool:
+    """As kubectl judges it: of the generation that is there."""
+    status, generation = one.get("status", {}), one["metadata"]["generation"]
+    found = next((known for known in status.get("conditions", []) if known["type"] == condition), {"status": "Unknown"})
+    return found["status"] == "True" and bool(found.get("observedGeneration", status.get("observedGeneration", generation)) >= generation)
 
 
 @contextlib.contextmanager

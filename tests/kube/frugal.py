@@ -1,4 +1,4 @@
-"""What makes Kubernetes' programs cheaper without making them others: nothing is left out of them that a test could meet."""
+"""What makes Kubernetes' programs cheaper: only what no test meets is left out of them."""
 
 from __future__ import annotations
 

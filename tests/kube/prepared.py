@@ -1,7 +1,7 @@
 """What etcd holds when our kinds and roles are installed, made once a run: to install them costs as much as to start an API server.
 
-The first server of a run that needs them has them installed and leaves a copy to all others, those of other workers too. No run uses what
-another one made, so it is never older than `crds` and `deploy`."""
+A server that is started for it leaves a copy to all that need them, those of other workers too. No run uses what another one made, so it is
+never older than `crds` and `deploy`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.kube.assets import Assets, alone
@@ -20,17 +20,14 @@ from tests.kube.controlplane import ControlPlane, running
 def with_kinds(assets: Assets, room: Path, flags: Sequence[str] = ()) -> Iterator[ControlPlane]:
     """A server with our kinds and roles. `room`: an existing directory of this run, the same for all its workers."""
     kept = room / "etcd-with-kinds"
-    with ExitStack() as stack:
-        with alone(room / "etcd-with-kinds.lock"):
-            begin = kept if kept.exists() else None
-            if begin is None:
-                plane = stack.enter_context(running(assets, flags))
+    with alone(room / "etcd-with-kinds.lock"):
+        if not kept.exists():
+            with running(assets) as plane:
                 plane.install_crds()
                 plane.install_rbac()
                 _keep(plane, kept)
-        if begin is not None:
-            plane = stack.enter_context(running(assets, flags, lambda home: copy(begin, home)))
-            plane.await_crds()
+    with running(assets, flags, lambda data: copy(kept, data)) as plane:
+        plane.await_crds()
         yield plane
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -111,6 +112,36 @@ def test_the_operator_may_do_what_its_role_says_and_no_more(cluster: Namespace) 
     assert not may("get", "lieutenants.fleet.vers.sh", f"{cluster.name}-other")
     with pytest.raises(Failed, match="forbidden"):
         cluster.kubectl("create", "configmap", "x", identity=me)
+
+
+APPLIED = """
+apiVersion: fleet.vers.sh/v1alpha1
+kind: Lieutenant
+metadata: {name: one, labels: {a: b}, annotations: {c: d}}
+spec: {role: Keep it, profileRef: {name: lightweight}}
+---
+apiVersion: fleet.vers.sh/v1alpha1
+kind: Task
+metadata: {name: one}
+spec: {lieutenantRef: {name: one}, prompt: do it}
+"""
+
+
+@pytest.mark.real("kube")
+def test_what_is_applied_without_a_kubectl_is_as_with_one(cluster: Namespace) -> None:
+    """Also what the next `kubectl apply` compares with, and who is said to have written which field."""
+
+    def told(where: Namespace, kind: str) -> object:
+        metadata = json.loads(json.dumps(where.get(kind, "one")["metadata"]).replace(where.name, "here"))
+        by = [{name: one[name] for name in ("manager", "operation", "fieldsV1")} for one in metadata["managedFields"]]
+        return metadata["annotations"], metadata.get("labels"), by
+
+    other = cluster.plane.namespace()
+    cluster.apply(APPLIED)
+    other.kubectl("apply", "-f", "-", stdin=APPLIED)
+    for kind in ("Lieutenant", "Task"):
+        assert told(cluster, kind) == told(other, kind)
+    assert cluster.kubectl("apply", "-f", "-", stdin=APPLIED).count("unchanged") == 2
 
 
 @pytest.mark.real("kube")

@@ -14,7 +14,7 @@ import pytest
 from reconciler.cluster import cluster_of
 from reconciler.sources.kube.lease import Lease
 from tests.kube.assets import ROOT
-from tests.kube.controlplane import OPERATOR, Namespace, documents
+from tests.kube.controlplane import OPERATOR, Namespace, documents, path_of
 from tests.kube.operating import Person, RealTime, access_of, charge, until
 from tests.kube.test_operator import LIEUTENANT, task
 
@@ -59,7 +59,7 @@ class Rights:
 
     async def take(self, binding: str) -> None:
         """The binding of this name, if there is one."""
-        path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.person.cluster.name}/rolebindings/{binding}"
+        path = path_of("rbac.authorization.k8s.io/v1", "rolebindings", self.person.cluster.name, binding)
         status, told = await asyncio.to_thread(self.person.cluster.plane.request, "DELETE", path)
         assert status in (200, 404), told
 
