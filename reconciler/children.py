@@ -45,24 +45,22 @@ class Condition(TypedDict):
     preexec_fn: Callable[[], None] | None
 
 
-def condition(limits: Limits = PLAIN, umask: int = 0o022) -> Condition:
-    """In which condition a child begins."""
+_AS_WE_ARE = Condition(start_new_session=True, umask=0o022, preexec_fn=None)
+"""Nothing is to be done between fork and exec."""
+
+
+def _set_up(changes: Mapping[int, int]) -> Condition:
+    """Signals as they are by default, and these soft limits, between fork and exec."""
 
     def begin() -> None:
-        # Between fork and exec: nothing here takes a lock or imports.
+        # Nothing here takes a lock or imports.
         for number in _CHANGEABLE:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        for which, soft in _changes(limits).items():
+        for which, soft in changes.items():
             resource.setrlimit(which, (soft, resource.getrlimit(which)[1]))
 
-    as_it_is = _as_we_are(umask)
-    return as_it_is if _signals_are_plain() and not _changes(limits) else {**as_it_is, "preexec_fn": begin}
-
-
-def _as_we_are(umask: int) -> Condition:
-    """Nothing is to be done between fork and exec."""
-    return {"start_new_session": True, "umask": umask, "preexec_fn": None}
+    return {**_AS_WE_ARE, "preexec_fn": begin}
 
 
 _CHANGEABLE = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
@@ -91,14 +89,15 @@ def _changes(limits: Limits) -> dict[int, int]:
 _OPTIONS = {resource.RLIMIT_CORE: "--core", resource.RLIMIT_NOFILE: "--nofile", resource.RLIMIT_FSIZE: "--fsize"}
 
 
-def _begun(argv: Sequence[str], env: Mapping[str, str], limits: Limits) -> tuple[list[str], Condition]:
+def begun(argv: Sequence[str], env: Mapping[str, str], limits: Limits) -> tuple[list[str], Condition]:
     """A command that begins with these limits, and in which condition. Where only limits are to be changed, `prlimit` (util-linux) does it
-    and becomes the program. What might fail to be a program is left to us, who can tell that from one that failed."""
-    command, changes, helper = list(argv), _changes(limits), _prlimit()
-    if not changes or helper is None or not _signals_are_plain() or not _is_a_program(argv[0], env):
-        return command, condition(limits)
+    and becomes the program. What might fail to be a program is left to us, who can tell that from one that failed; a program for another
+    machine ends with an error instead."""
+    changes, helper = _changes(limits), _prlimit()
+    if not _signals_are_plain() or (changes and (helper is None or not _is_a_program(argv[0], env))):
+        return list(argv), _set_up(changes)
     words = [f"{_OPTIONS[which]}={'unlimited' if soft == resource.RLIM_INFINITY else soft}:" for which, soft in changes.items()]
-    return [helper, *words, "--", *command], _as_we_are(0o022)
+    return [*([helper, *words, "--"] if helper is not None and changes else []), *argv], _AS_WE_ARE
 
 
 def _is_a_program(name: str, env: Mapping[str, str]) -> bool:
@@ -162,7 +161,7 @@ async def start(
     limits: Limits = PLAIN,
 ) -> Child:
     """Start a program. Raises `OSError`, and `ValueError` for an argument with a NUL byte."""
-    command, begins = _begun(argv, env, limits)
+    command, begins = begun(argv, env, limits)
     transport, protocol = await asyncio.get_running_loop().subprocess_exec(
         _Told, *command, env=dict(env), cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, **begins
     )
@@ -173,13 +172,13 @@ async def start_with(
     protocol: Callable[[], _P], argv: Sequence[str], env: Mapping[str, str], cwd: Path | None = None
 ) -> tuple[asyncio.SubprocessTransport, _P]:
     """The same with pipes and a protocol of one's own."""
-    command, begins = _begun(argv, env, PLAIN)
+    command, begins = begun(argv, env, PLAIN)
     return await asyncio.get_running_loop().subprocess_exec(protocol, *command, env=dict(env), cwd=cwd, **begins)
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], timeout: float, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and take what it wrote. Raises `OSError` and `subprocess.TimeoutExpired`."""
-    command, begins = _begun(argv, env, PLAIN)
+    command, begins = begun(argv, env, PLAIN)
     return subprocess.run(
         command, env=dict(env), cwd=cwd, stdin=NOWHERE, capture_output=True, text=True, timeout=timeout, check=False, **begins
     )

@@ -129,16 +129,18 @@ async def test_a_process_has_ended_when_it_has_whatever_it_left_behind() -> None
     os.killpg(child.pid, signal.SIGKILL)
 
 
+PATH = {"PATH": "/usr/bin:/bin"}
+
+
 def test_limits_never_exceed_what_this_host_allows() -> None:
     limits = children.Limits(files=1 << 40, file_bytes=1 << 40)
-    command = ["/bin/sh", "-c", "ulimit -Hn; ulimit -Sn"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30, **children.condition(limits))
+    command, condition = children.begun(["/bin/sh", "-c", "ulimit -Hn; ulimit -Sn"], PATH, limits)
+    done = subprocess.run(command, env=PATH, capture_output=True, text=True, check=True, timeout=30, **condition)
     hard, soft = done.stdout.split()
     assert hard == soft
 
 
 LIMITED = children.Limits(files=64, file_bytes=1 << 20)
-PATH = {"PATH": "/usr/bin:/bin"}
 
 
 @pytest.fixture(params=["with prlimit", "without"])
@@ -184,18 +186,27 @@ async def test_what_can_not_be_started_is_told_whatever_limits_it_was_to_have(
         assert told.value.errno == number
 
 
+async def test_a_program_of_another_machine_is_not_taken_for_one_that_succeeds(way: str, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(b"\x7fELF and no more")
+    program.chmod(0o700)
+    if way == "without":
+        with pytest.raises(OSError, match="Exec format error"):
+            await children.start([str(program)], PATH, limits=LIMITED)
+    else:
+        assert await (await children.start([str(program)], PATH, limits=LIMITED)).wait() not in (0, None)
+
+
 PLAINLY = """
 import resource
 from reconciler import children
 for which, soft in children._changes(children.PLAIN).items():
     resource.setrlimit(which, (soft, resource.getrlimit(which)[1]))
-print(children.condition()["preexec_fn"])
+command, condition = children.begun(["/bin/true"], {}, children.PLAIN)
+print(command, condition["preexec_fn"])
 """
 
 
 def test_a_child_that_needs_no_change_is_started_without_a_copy_of_us() -> None:
-    env = {**os.environ, "PYTHONPATH": str(SOURCE.parent)}
-    command = [sys.executable, "-c", PLAINLY]
-    assert (
-        subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60, **children.condition()).stdout == "None\n"
-    )
+    told = children.run([sys.executable, "-c", PLAINLY], {**os.environ, "PYTHONPATH": str(SOURCE.parent)}, 60)
+    assert told.stdout == "['/bin/true'] None\n", told.stderr
