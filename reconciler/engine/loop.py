@@ -10,6 +10,7 @@ from secrets import token_hex
 from typing import Self, TypeVar
 
 from reconciler.api.reasons import Reason
+from reconciler.api.registry import KINDS
 from reconciler.core.backoff import delay
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Key
@@ -149,6 +150,8 @@ class Engine:
         """Look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited
         before anything acts, to take what was declared while nobody listened. `patience`: seconds for which the look at everything waits
         for sources that are read beside it (`caught_up`); `loaded`: called when it waits no more."""
+        for kind in KINDS:
+            kind.status.build()
         if not self.secrets.key:
             self.secrets.key = token_hex(32)
             await self.table.update([], PutMeta(FINGERPRINTS, self.secrets.key))
@@ -375,7 +378,8 @@ class Engine:
     async def _tell(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step], *, begun: bool) -> None:
         """Write status. `begun`: with what is to be known durably of these steps."""
         told = kind.begun(snapshot, steps) if begun else ()
-        await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), told)
+        about_to_write = steps[0].key if steps and steps[0].action.writes_first else None
+        await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), told, about_to_write)
         self._reported[plan.key] = self.clock.now()
 
     def _note_steady(self, key: Key, plan: Plan) -> None:

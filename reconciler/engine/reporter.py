@@ -14,7 +14,7 @@ from reconciler.core.decisions import Refuse
 from reconciler.core.keys import Json, Key
 from reconciler.core.lasterror import NONE, LastError, last_error_of
 from reconciler.core.values import replaced
-from reconciler.engine.ports import StoredObject, Write
+from reconciler.engine.ports import AddEvent, StoredObject, Write
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.registry import Announce, Change, StatusUpdate
 from reconciler.engine.state.flaws import flaw_of
@@ -53,17 +53,21 @@ class Reporter:
             self._recorder.note(key, item.uid, last.reason, last.message, "Warning")
         self._last[key] = last
 
-    async def write(self, updates: Iterable[StatusUpdate], begun: Sequence[Change] = ()) -> None:
+    async def write(self, updates: Iterable[StatusUpdate], begun: Sequence[Change] = (), about_to_write: Key | None = None) -> None:
         """Status of everything that was reconciled together, in one transaction, only what changed (G-45). `begun`: what has to be
-        durable with it."""
+        durable with it; `about_to_write`: the object that is written next, and takes its status along."""
         changes: list[Change] = [*begun]
         more: list[Write] = []
         for update in updates:
             item = self._table.get(update.key)
             if item is None:
                 continue
-            more.extend(self._recorder.take(update.key))
+            told = [*self._table.held.drop(update.key), *self._recorder.take(update.key)]
             status = self._held(update.status, item.obj).dump()
+            if status != item.obj.status and update.key == about_to_write:
+                self._table.held.hold(update.key, status, [*told, *self._event(item.obj, update, status)])
+                continue
+            more.extend(told)
             if status != item.obj.status:
                 changes.append((update.key, lambda obj, status=status: replaced(obj, status=status)))  # type: ignore[misc]
                 more.extend(self._event(item.obj, update, status))
@@ -86,7 +90,7 @@ class Reporter:
         conditions = merge_conditions(obj.status.get("conditions"), told, status.observed_generation, self._recorder.now())
         return replace(status, conditions=conditions)
 
-    def _event(self, obj: StoredObject, update: StatusUpdate, status: Json) -> Iterable[Write]:
+    def _event(self, obj: StoredObject, update: StatusUpdate, status: Json) -> Iterable[AddEvent]:
         """What people hear of a changed status: that it is stalled now, that a call waits for them, or its new phase."""
         if update.announce is Announce.NOTHING:
             return ()

@@ -28,6 +28,7 @@ class Create(Act):
 
     doing: ClassVar = Reason.CREATING_VM
     then_observe: ClassVar = False
+    writes_first: ClassVar = True
     effect: ClassVar = Effect.CREATE
     occasion: ClassVar = "it is declared, and there is no machine for it"
 

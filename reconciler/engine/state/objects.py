@@ -19,7 +19,7 @@ from reconciler.core.values import replaced
 from reconciler.engine.ports import HALTED as HALTED
 from reconciler.engine.ports import AddAudit, DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
-from reconciler.engine.state.changes import ObjectChange
+from reconciler.engine.state.changes import HeldStatuses, ObjectChange
 from reconciler.engine.state.flaws import told_of
 from reconciler.engine.state.indexes import noted_by
 from reconciler.engine.state.items import AnyItem as AnyItem
@@ -67,6 +67,7 @@ class ObjectTable:
         self.on_flawed: list[Callable[[Key], None]] = []
         self.tombstones: dict[Key, Tombstone] = {}
         self.halted, self.went_on_at, self.revision, self.profile_changes, self.prunes = "", 0.0, 0, 0, PruneBook()
+        self.held = HeldStatuses()
         self.on_change: list[Listener] = []
 
     def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
@@ -179,7 +180,7 @@ class ObjectTable:
                 known = replaced(known, record=item.record.dump())
                 noted.add(key)
                 self._noted.discard(key)
-            changed = change(known)
+            changed = self.held.join(change(known), puts)
             if key not in noted and (changed is item.obj or changed == item.obj):
                 continue
             before.setdefault(key, item)
@@ -342,6 +343,7 @@ class ObjectTable:
         self._index(old := self._items.get(key), item)
         if item is None or old is None or item.uid != old.uid:
             self._noted.discard(key)
+            self.held.drop(key)
         if item is None:
             self._items.pop(key, None)
         else:
@@ -364,7 +366,7 @@ class ObjectTable:
             elif isinstance(item.spec, TaskSpec):
                 for ref in item.spec.after:
                     noted_by(self._dependents, task_key(item.key.namespace, ref.name), item.key, add)
-                work_set = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
+                work_set = self._tasks.setdefault(lieutenant_key(item.key.namespace, item.spec.lieutenant_ref.name), {})
                 if add:
                     work_set[item.key] = item  # type: ignore[assignment]
                 else:
@@ -394,7 +396,3 @@ class ObjectTable:
         for key in changed:
             for listener in tuple(self.on_flawed):
                 listener(key)
-
-
-def lieutenant_of(task: Key, spec: TaskSpec) -> Key:
-    return lieutenant_key(task.namespace, spec.lieutenant_ref.name)
