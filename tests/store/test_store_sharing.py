@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +21,11 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from reconciler.engine.ports import AddEvent, DropObject, PutIntent, PutMeta, PutObject
 from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused, Rejected, Unreachable, UsageError
+from reconciler.store.commit import Outcome
 from reconciler.store.database import connect
+from reconciler.store.rows import Batch
 from reconciler.store.sqlstore import MANY, SqlStore, open_store
-from reconciler.store.writer import WriterThread
+from reconciler.store.writer import FULL, WriterThread
 from tests.postgres import PostgresServer
 from tests.store.conftest import Open
 from tests.store.samples import event, intent, key, put
@@ -60,6 +62,43 @@ async def test_concurrent_batches_share_commits(store: SqlStore) -> None:
     assert len((await store.load()).intents) == 1000
     assert store.stats.batches == 1000
     assert store.stats.commits * 10 <= 1000, store.stats
+
+
+async def test_only_a_few_writers_at_once_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes alone waits for nobody; where several do, the next transaction waits for more; where very many do, it has enough."""
+    waits: list[int] = []
+    shared: list[int] = []
+    monkeypatch.setattr("reconciler.store.writer.sleep", lambda _: waits.append(len(shared)))
+    going, entered = threading.Event(), threading.Event()
+
+    def commit(batches: Sequence[Batch]) -> list[Outcome]:
+        shared.append(len(batches))
+        entered.set()
+        going.wait()
+        return [None for _ in batches]
+
+    writer = WriterThread(commit)
+
+    async def behind_one(count: int) -> None:
+        """One that is on, and so many that were handed in meanwhile."""
+        entered.clear()
+        going.clear()
+        first = asyncio.ensure_future(writer.write(tuple))
+        await asyncio.to_thread(entered.wait)
+        rest = [asyncio.ensure_future(writer.write(tuple)) for _ in range(count)]
+        await asyncio.sleep(0)
+        going.set()
+        await asyncio.gather(first, *rest)
+
+    try:
+        for count in (1, FULL - 1, FULL):
+            await behind_one(count)
+        await writer.write(tuple)
+    finally:
+        going.set()
+        writer.close()
+    assert shared == [1, 1, 1, FULL - 1, 1, FULL, 1]
+    assert waits == [4], "before the transaction that followed the one of a few"
 
 
 async def test_one_conflict_in_a_shared_commit_fails_alone(sqlite_store: SqlStore) -> None:
