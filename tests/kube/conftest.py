@@ -23,7 +23,7 @@ from typing import TypeVar
 import pytest
 
 from tests.kube.assets import Assets, Missing, find, find_helm
-from tests.kube.controlplane import ControlPlane, Namespace, running
+from tests.kube.controlplane import ControlPlane, Namespace, path_of, running
 from tests.kube.operating import RealTime
 from tests.kube.prepared import with_kinds
 
@@ -87,9 +87,12 @@ def private_plane(kube_assets: Assets) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def cluster(control_plane: ControlPlane) -> Namespace:
-    """A namespace for this test alone."""
-    return control_plane.namespace()
+def cluster(control_plane: ControlPlane) -> Iterator[Namespace]:
+    """A namespace for this test alone. Its Leases go: one that says nothing of namespaces is an operator of every other test's, too."""
+    made = control_plane.namespace()
+    yield made
+    status, told = control_plane.request("DELETE", path_of("coordination.k8s.io/v1", "leases", made.name))
+    assert status == 200, told
 
 
 @pytest.fixture
