@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -227,8 +226,11 @@ def tell(
     return virtual(main)
 
 
-tell_hours = partial(tell, health={"periodSeconds": 60})
-"""For stories in which hours go by: its agents are asked once a minute how they are, and not six times, which is most of what they cost."""
+def tell_hours(path: Path, story: Story, world: World | None = None, settings: EngineSettings = SETTINGS, **more: Any) -> Stage:
+    """For stories in which hours go by: its agents are asked once a minute how they are, and not six times, and what is at rest or waits is
+    looked at twice a minute, which is most of what they cost."""
+    seldom = replace(settings, resync_seconds=30.0, fallback_seconds=30.0)
+    return tell(path, story, world, seldom, health={"periodSeconds": 60}, **more)
 
 
 async def pass_time(seconds: float) -> None:
