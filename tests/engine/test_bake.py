@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand
-from tests.engine.stage import LT, Stage, pass_time, tell
+from tests.engine.stage import LT, Stage, pass_time, tell, tell_hours
 from tests.engine.test_profiles import PROFILE, Vault, made, profile
 
 BAKED: dict[str, object] = {
@@ -167,4 +167,4 @@ def test_only_so_many_commits_stay_and_nobody_elses_goes(tmp_path: Path) -> None
         assert of_bake(s)["kept"] == 2
         assert first not in s.world.commits
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)

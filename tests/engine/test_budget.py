@@ -14,7 +14,7 @@ from reconciler.api.budget import Budget
 from reconciler.core.keys import Key
 from reconciler.core.spending.prices import DEFAULT_PRICES, Price
 from reconciler.engine.state.ledgers import FLEET, agent_place
-from tests.engine.stage import LT, SETTINGS, Stage, pass_time, tell
+from tests.engine.stage import LT, SETTINGS, Stage, pass_time, tell, tell_hours
 from tests.world import World
 
 ALWAYS = 3_024_000
@@ -143,7 +143,7 @@ def test_a_turn_goes_on_to_its_end_where_that_is_declared(kind: str, tmp_path: P
         told = [step["action"] for step in s.status(one).get("escalation", [])]
         assert told == (["TellOfBudget"] if kind == "DenyNew" else [])
 
-    tell(tmp_path, story, long_turn())
+    tell_hours(tmp_path, story, long_turn())
 
 
 @pytest.mark.guarantee("G-29")
@@ -207,7 +207,7 @@ def test_a_window_of_the_calendar_begins_anew_at_midnight_of_its_zone(zone: str,
         assert after.hour == 0
         assert after.minute < 5
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-29")
@@ -302,7 +302,7 @@ def test_hours_of_a_machine_count_while_it_runs_and_only_then(tmp_path: Path) ->
         await s.says(LT, "Ready", "BudgetExceeded")
         assert s.world.now() - at == pytest.approx(3600, abs=120)
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-29")

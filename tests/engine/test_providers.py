@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.keys import Json, Key
 from reconciler.core.provider.breaker import FIRST_PROBE, REFUSED_PAUSE
-from tests.engine.stage import LT, SETTINGS, Stage, pass_time, tell
+from tests.engine.stage import LT, SETTINGS, Stage, pass_time, tell, tell_hours
 from tests.engine.test_profiles import Vault, profile
 
 LIMIT = '429: {"message":"Rate limit reached"}'
@@ -72,7 +72,7 @@ def test_a_provider_at_its_limit_is_waited_for_and_costs_no_attempt(tmp_path: Pa
         assert "provider" not in run.status()
         assert run.happened("ProviderLimited") == run.happened("ProviderAnswers") == 1
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 def test_what_the_provider_asks_for_is_waited(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_the_provider_asks_for_is_waited(tmp_path: Path) -> None:
         assert await run.ends(task) == "Succeeded"
         assert len(run.prompts("one")) == 2
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 def test_the_limit_that_the_agent_has_seen_is_waited_too(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_the_limit_that_the_agent_has_seen_is_waited_too(tmp_path: Path) -> None
         await pass_time(3200)
         assert len(run.prompts("one")) == 1
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-37")
@@ -133,7 +133,7 @@ def test_a_refusal_that_time_can_not_mend_stalls_the_lieutenant_and_ends_deliver
         assert run.task_record(task).attempts == ()
         await run.says(LT, "Ready", "Running")
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 def test_a_prompt_that_pi_declines_for_want_of_a_key_is_not_sent_again_and_again(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_an_error_that_one_request_causes_itself_holds_up_the_others_for_a_while
         assert run.task_record(bad).reason == "ModelError"
         assert await run.ends(good) == "Succeeded"
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 def test_what_is_more_than_the_model_takes_is_told_with_what_helps(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from reconciler.core.slot import claims
 from reconciler.engine.planning import plan_everything
 from reconciler.errors import GuestUnreachable, Indeterminate
 from tests.conformance.kstatus import conditions_of
-from tests.engine.stage import Stage, failing, losing, pass_time, tell
+from tests.engine.stage import Stage, failing, losing, pass_time, tell, tell_hours
 from tests.engine.stage import declared as document
 from tests.engine.test_profiles import AFTER, BEFORE, PROFILE, made, profile
 from tests.engine.test_replacement import BROKEN
@@ -72,7 +72,7 @@ def test_a_snapshot_of_it_is_restored_for_a_look_and_status_says_which(tmp_path:
         assert s.world.created == 3
         await stands(s)
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-11")
@@ -91,7 +91,7 @@ def test_a_snapshot_of_it_that_can_not_be_restored_is_told_and_the_one_before_st
         assert s.reason(key_of("db"), "SnapshotsFailing") == "NotRestorable"
         assert s.world.alive() == [there]
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-05")
@@ -104,7 +104,7 @@ def test_a_tree_that_goes_takes_the_machine_that_is_looked_at_along(tmp_path: Pa
         await s.gone(TREE)
         assert s.world.alive() == []
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 def test_nothing_that_is_told_of_it_is_of_an_agent(tmp_path: Path) -> None:

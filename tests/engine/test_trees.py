@@ -19,7 +19,7 @@ from reconciler.engine.planning import plan_everything
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.slots import vms_in
 from reconciler.errors import Refused, TimedOut
-from tests.engine.stage import SETTINGS, Stage, failing, pass_time, tell
+from tests.engine.stage import SETTINGS, Stage, failing, pass_time, tell, tell_hours
 from tests.engine.stage import declared as document
 
 TREE = Key("VMTree", "default", "prod")
@@ -425,7 +425,7 @@ def test_the_room_that_a_restored_machine_leaves_is_taken_at_once(tmp_path: Path
         assert waiting in woken
         await s.ready(waiting)
 
-    tell(tmp_path, story, settings=replace(SETTINGS, max_vms=2))
+    tell_hours(tmp_path, story, settings=replace(SETTINGS, max_vms=2))
 
 
 def test_more_children_than_allowed_are_refused(tmp_path: Path) -> None:
@@ -565,7 +565,7 @@ def test_the_machines_of_a_tree_are_committed_as_it_says_those_without_an_agent_
         assert {commit.parent_vm_id for commit in s.world.commits.values()} == {vm_of(s, "root"), vm_of(s, "a")}
         assert told == {"NodesReady"}, "a snapshot takes nothing away from what is declared"
 
-    tell(tmp_path, story)
+    tell_hours(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-41")
