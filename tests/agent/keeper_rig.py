@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from reconciler.agent.agents import KeeperAgents
 from reconciler.agent.bootstrap import GuestLayout, KeeperLimits, local_layout
@@ -89,6 +90,9 @@ class Rig:
     transports: list[LocalTransport]
     epoch: int = 1
     env: Mapping[str, str] = field(default_factory=dict)
+    since: int = 0
+    """Where in the session begins what is looked at here."""
+    events_before: int = 0
 
     @property
     def base(self) -> Path:
@@ -133,8 +137,17 @@ class Rig:
         await self.agents.start_keeper(Machine(VM, self.epoch))
         await self.agents.start_agent(Machine(VM, self.epoch), self.launch(**launch))  # type: ignore[arg-type]
 
+    async def begin(self, **launch: object) -> None:
+        """For the next of several tests that share a pi: it is up and has nothing to do, and the conversation, the journal and the requests
+        to the model begin here. What is sent needs a key that no other one of them has."""
+        await self.up(**launch)
+        await self.settled()
+        self.since = (await self.look()).agent.session_size
+        self.events_before = len(self._journal())
+        self.model.requests.clear()
+
     async def look(self) -> AgentObservation:
-        return await self.agents.observe(Machine(VM, self.epoch), str(self.session), 0)
+        return await self.agents.observe(Machine(VM, self.epoch), str(self.session), self.since)
 
     async def process(self) -> Up:
         process = (await self.look()).agent.process
@@ -160,7 +173,10 @@ class Rig:
             return look
 
     def events(self) -> list[Json]:
-        """The whole event journal."""
+        """The event journal."""
+        return self._journal()[self.events_before :]
+
+    def _journal(self) -> list[Json]:
         found: list[Json] = []
         for file in sorted(self.base.glob("events-*.jsonl")):
             found += [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
@@ -170,7 +186,7 @@ class Rig:
         return sum(1 for record in self.events() if record["event"] == event)
 
     def keeper_pid(self) -> int:
-        return int(str([record["pid"] for record in self.events() if record["event"] == "keeper"][-1]))
+        return int(str([record["pid"] for record in self._journal() if record["event"] == "keeper"][-1]))
 
     async def kill_keeper(self) -> None:
         os.kill(self.keeper_pid(), signal.SIGKILL)
@@ -230,3 +246,23 @@ def script(*steps: Json) -> str:
 
 def prompt(text: str, steer: bool = False) -> Json:
     return {"type": "prompt", "message": text, "streamingBehavior": "steer" if steer else "followUp"}
+
+
+# Several tests of a file have one pi, which costs half a second of a processor to start: those that leave it as it was, with nothing to do.
+
+sharing = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    async with rigged(tmp_path_factory.mktemp("one")) as it:
+        await it.up()
+        await it.agents.send(AT, "first", prompt(script({"say": "hello"})))  # what the system says to the model comes before it
+        yield it
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared(one_rig: Rig) -> Rig:
+    """A pi that was started as `Rig.launch` has it, and that the other tests which ask for it talk to as well."""
+    await one_rig.begin()
+    return one_rig

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from keeper_rig import AT, SECRET, VM, Rig, alive, proc, prompt, rigged, script, until
+from keeper_rig import AT, SECRET, VM, Rig, alive, one_rig, proc, prompt, rigged, script, shared, sharing, until
 
 from reconciler.agent.bootstrap import KeeperLimits
 from reconciler.core.keys import Json
@@ -23,6 +23,7 @@ from reconciler.engine.ports import Machine
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, StaleEpoch
 
 pytestmark = pytest.mark.real("pi")
+__all__ = ["one_rig", "shared"]
 
 
 @pytest.fixture
@@ -87,32 +88,32 @@ async def test_a_prompt_is_accepted_settles_and_is_in_the_conversation(rig: Rig)
     assert tail.chunk == look.chunk[messages[-1].offset :]
 
 
-async def test_what_is_being_written_is_seen_before_it_is_finished(rig: Rig) -> None:
-    await rig.up()
-    await rig.agents.send(AT, "k", prompt(script({"say": "one two three", "chunks": 2, "gap": 600})))
-    look = await rig.seen(lambda look: look.live != "")
+@sharing
+async def test_what_is_being_written_is_seen_before_it_is_finished(shared: Rig) -> None:
+    await shared.agents.send(AT, "written", prompt(script({"say": "one two three", "chunks": 2, "gap": 600})))
+    look = await shared.seen(lambda look: look.live != "")
     assert look.live == "one two"
     assert isinstance(look.agent.process, Up)
     assert look.agent.process.busy
-    await rig.agents.call(AT, {"type": "abort"})
-    assert (await rig.settled())[-1].stop_reason == "aborted"
-    assert (await rig.look()).live == ""
+    await shared.agents.call(AT, {"type": "abort"})
+    assert (await shared.settled())[-1].stop_reason == "aborted"
+    assert (await shared.look()).live == ""
 
 
+@sharing
 @pytest.mark.guarantee("G-23")
-async def test_a_steer_lands_in_the_middle_of_a_run(rig: Rig) -> None:
-    await rig.up()
-    go = rig.root / "go"
+async def test_a_steer_lands_in_the_middle_of_a_run(shared: Rig) -> None:
+    go = shared.root / "go"
     wait = f"until [ -e {go} ]; do sleep 0.02; done"
-    await rig.agents.send(AT, "k", prompt(script({"tool": "bash", "args": {"command": wait}}, {"say": "never said"})))
-    await until(lambda: rig.count("tool") == 1)
-    verdict = await rig.agents.send(AT, "s", prompt("[steer] " + script({"say": "turned"}), steer=True))
+    await shared.agents.send(AT, "steered-k", prompt(script({"tool": "bash", "args": {"command": wait}}, {"say": "never said"})))
+    await until(lambda: shared.count("tool") == 1)
+    verdict = await shared.agents.send(AT, "steered-s", prompt("[steer] " + script({"say": "turned"}), steer=True))
     assert verdict == Accepted("queued")
-    assert (await rig.process()).pending == 1
+    assert (await shared.process()).pending == 1
     go.touch()
-    messages = await rig.settled()
-    assert [m.role for m in messages[1:]] == ["user", "assistant", "toolResult", "user", "assistant"]
-    assert messages[4].text.startswith("[steer]")
+    messages = await shared.settled()
+    assert [m.role for m in messages] == ["user", "assistant", "toolResult", "user", "assistant"]
+    assert messages[3].text.startswith("[steer]")
     assert messages[-1].text == "turned"
 
 
@@ -144,10 +145,10 @@ async def test_an_open_dialog_is_answered_so_that_the_turn_goes_on(rig: Rig) -> 
     assert [(e["method"], e["cancelled"]) for e in rig.events() if e["event"] == "dialog"] == [("confirm", True)]
 
 
-async def test_errors_of_the_model_are_in_the_conversation_not_in_the_verdict(rig: Rig) -> None:
-    await rig.up()
-    assert isinstance(await rig.agents.send(AT, "k", prompt(script({"status": 400, "message": "no such luck"}))), Accepted)
-    last = (await rig.settled())[-1]
+@sharing
+async def test_errors_of_the_model_are_in_the_conversation_not_in_the_verdict(shared: Rig) -> None:
+    assert isinstance(await shared.agents.send(AT, "errors", prompt(script({"status": 400, "message": "no such luck"}))), Accepted)
+    last = (await shared.settled())[-1]
     assert last.stop_reason == "error"
     assert "no such luck" in last.error
 
@@ -172,48 +173,48 @@ async def test_a_provider_that_asks_for_an_hour_is_asked_once(rig: Rig) -> None:
     assert (await rig.settled())[-1].text == "here again", "the next prompt is as any other"
 
 
-async def test_what_passes_soon_is_survived_within_the_turn(rig: Rig) -> None:
-    await rig.up()
+@sharing
+async def test_what_passes_soon_is_survived_within_the_turn(shared: Rig) -> None:
     troubles: list[Json] = [{"status": 503}, {"status": 429, "retry_after": 3.0}, {"status": 500}, {"cut": 1, "say": "half"}]
     for number, trouble in enumerate(troubles):
-        before = len(rig.model.requests)
+        before = len(shared.model.requests)
         step = {**trouble, "message": "a moment", "times": 2, "then": {"say": f"done {number}"}}
-        await rig.agents.send(AT, f"k{number}", prompt(script(step)))
-        assert (await rig.settled())[-1].text == f"done {number}", trouble
-        assert len(rig.model.requests) - before == 3, trouble
+        await shared.agents.send(AT, f"soon-{number}", prompt(script(step)))
+        assert (await shared.settled())[-1].text == f"done {number}", trouble
+        assert len(shared.model.requests) - before == 3, trouble
 
 
-async def test_a_refusal_of_the_provider_is_told_from_its_limits(rig: Rig) -> None:
-    await rig.up()
+@sharing
+async def test_a_refusal_of_the_provider_is_told_from_its_limits(shared: Rig) -> None:
     answers: list[Json] = [{"status": 401, "message": "Incorrect API key"}, {"status": 404, "message": "no model scripted"}]
     for answer in answers:
-        await rig.agents.send(AT, str(answer["status"]), prompt(script(answer)))
-        last = (await rig.settled())[-1]
+        await shared.agents.send(AT, f"refused-{answer['status']}", prompt(script(answer)))
+        last = (await shared.settled())[-1]
         assert trouble_of(last.error).reason == "ModelRefused"
         assert str(answer["message"]) in last.error, "it is the answer to this prompt"
 
 
-async def test_an_answer_without_anything_in_it_is_seen_as_that(rig: Rig) -> None:
-    await rig.up()
-    await rig.agents.send(AT, "k", prompt(script({"say": "", "output_tokens": 0, "input_tokens": 0})))
-    assert says_nothing((await rig.settled())[-1])
+@sharing
+async def test_an_answer_without_anything_in_it_is_seen_as_that(shared: Rig) -> None:
+    await shared.agents.send(AT, "empty", prompt(script({"say": "", "output_tokens": 0, "input_tokens": 0})))
+    assert says_nothing((await shared.settled())[-1])
 
 
-async def test_which_tool_runs_since_when_and_whether_its_processes_work(rig: Rig) -> None:
-    await rig.up()
-    work = rig.root / "work-now"
+@sharing
+async def test_which_tool_runs_since_when_and_whether_its_processes_work(shared: Rig) -> None:
+    work = shared.root / "work-now"
     command = f"until [ -e {work} ]; do sleep 0.1; done; timeout 20 sh -c 'while :; do :; done'"
-    await rig.agents.send(AT, "k", prompt(script({"tool": "bash", "args": {"command": command}}, {"say": "done"})))
-    look = await rig.seen(lambda look: isinstance(look.agent.process, Up) and look.agent.process.tool is not None)
+    await shared.agents.send(AT, "tool", prompt(script({"tool": "bash", "args": {"command": command}}, {"say": "done"})))
+    look = await shared.seen(lambda look: isinstance(look.agent.process, Up) and look.agent.process.tool is not None)
     assert isinstance(look.agent.process, Up)
     assert look.agent.process.tool is not None
     assert look.agent.process.tool.name == "bash"
     work.touch()
-    before = (await rig.process()).work
-    await rig.seen(lambda look: isinstance(look.agent.process, Up) and look.agent.process.work >= before + 3)
-    await rig.agents.call(AT, {"type": "abort"})
-    await rig.settled()
-    assert (await rig.process()).tool is None
+    before = (await shared.process()).work
+    await shared.seen(lambda look: isinstance(look.agent.process, Up) and look.agent.process.work >= before + 3)
+    await shared.agents.call(AT, {"type": "abort"})
+    await shared.settled()
+    assert (await shared.process()).tool is None
 
 
 # --- verdicts ----------------------------------------------------------------------------------------------------------------------
@@ -233,18 +234,18 @@ async def test_a_key_is_forwarded_once_however_often_it_is_sent(rig: Rig) -> Non
     assert sum(m.role == "user" for m in messages) == 1
 
 
+@sharing
 @pytest.mark.guarantee("G-22")
-async def test_of_two_prompts_at_once_the_second_is_declined(rig: Rig) -> None:
-    await rig.up()
+async def test_of_two_prompts_at_once_the_second_is_declined(shared: Rig) -> None:
     first, second = await asyncio.gather(
-        rig.agents.send(AT, "a", prompt("[first] " + script({"say": "one", "delay": 1}))),
-        rig.agents.send(AT, "b", prompt("[second] " + script({"say": "two"}))),
+        shared.agents.send(AT, "two-a", prompt("[first] " + script({"say": "one", "delay": 1}))),
+        shared.agents.send(AT, "two-b", prompt("[second] " + script({"say": "two"}))),
     )
     assert first == Accepted("started")
     assert isinstance(second, Declined)
     assert "Busy" in second.error
-    assert await rig.agents.verdict(AT, "b") == second
-    assert [m.text[:8] for m in await rig.settled() if m.role == "user"] == ["[first] "]
+    assert await shared.agents.verdict(AT, "two-b") == second
+    assert [m.text[:8] for m in await shared.settled() if m.role == "user"] == ["[first] "]
 
 
 @pytest.mark.guarantee("G-22")
@@ -257,20 +258,20 @@ async def test_a_prompt_to_a_pi_that_is_down_is_lost_and_says_so(rig: Rig) -> No
     assert await rig.settled() == ()
 
 
-async def test_what_pi_refuses_is_declined_with_its_words(rig: Rig) -> None:
-    await rig.up()
-    verdict = await rig.agents.send(AT, "k", {"type": "set_model", "provider": "nobody", "modelId": "none"})
+@sharing
+async def test_what_pi_refuses_is_declined_with_its_words(shared: Rig) -> None:
+    verdict = await shared.agents.send(AT, "model", {"type": "set_model", "provider": "nobody", "modelId": "none"})
     assert isinstance(verdict, Declined)
     assert "nobody/none" in verdict.error
 
 
-async def test_a_call_takes_no_prompt_and_nothing_that_would_end_pi(rig: Rig) -> None:
-    await rig.up()
+@sharing
+async def test_a_call_takes_no_prompt_and_nothing_that_would_end_pi(shared: Rig) -> None:
     commands: list[Json] = [{"type": "prompt", "message": "hi"}, {"message": "x"}, {"type": "get_state", "x": [{"y": None}]}]
     for command in commands:
         with pytest.raises(GuestFailed, match="BadRequest"):
-            await rig.agents.call(AT, command)
-        response = await rig.agents.call(AT, {"type": "get_session_stats"})
+            await shared.agents.call(AT, command)
+        response = await shared.agents.call(AT, {"type": "get_session_stats"})
         assert response["success"] is True
         assert "id" not in response
 
@@ -376,16 +377,16 @@ async def test_a_pi_that_has_ended_is_stopped_although_its_output_is_still_held_
     assert (await rig.look()).agent.process == NotStarted()
 
 
+@sharing
 @pytest.mark.guarantee("G-04")
-async def test_a_pi_that_does_not_answer_is_busy_and_not_responsive(rig: Rig) -> None:
-    await rig.up()
-    pid = (await rig.process()).pid
+async def test_a_pi_that_does_not_answer_is_busy_and_not_responsive(shared: Rig) -> None:
+    pid = (await shared.process()).pid
     os.kill(pid, signal.SIGSTOP)
-    stuck = await rig.process()
+    stuck = await shared.process()
     assert (stuck.responsive, stuck.busy) == (False, True)
     os.kill(pid, signal.SIGCONT)
-    await rig.settled()
-    assert (await rig.process()).responsive
+    await shared.settled()
+    assert (await shared.process()).responsive
 
 
 @pytest.mark.guarantee("G-24")
@@ -483,16 +484,16 @@ async def test_a_secret_is_in_no_file_of_ours_and_on_no_command_line(rig: Rig) -
     assert SECRET not in repr(rig.launch())
 
 
+@sharing
 @pytest.mark.guarantee("G-64")
-async def test_the_socket_is_for_its_user_alone_and_pi_does_not_hold_the_lock(rig: Rig) -> None:
-    await rig.up()
-    assert stat.S_IMODE(os.stat(rig.layout.socket_path).st_mode) == 0o600
-    for directory in (rig.base, Path(rig.layout.socket_path).parent):
+async def test_the_socket_is_for_its_user_alone_and_pi_does_not_hold_the_lock(shared: Rig) -> None:
+    assert stat.S_IMODE(os.stat(shared.layout.socket_path).st_mode) == 0o600
+    for directory in (shared.base, Path(shared.layout.socket_path).parent):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert all(stat.S_IMODE(f.stat().st_mode) & 0o077 == 0 for f in rig.base.iterdir() if not f.is_symlink())
-    lock = str((rig.base / "lock").resolve())
-    assert lock in open_files(rig.keeper_pid())
-    assert lock not in open_files((await rig.process()).pid)
+    assert all(stat.S_IMODE(f.stat().st_mode) & 0o077 == 0 for f in shared.base.iterdir() if not f.is_symlink())
+    lock = str((shared.base / "lock").resolve())
+    assert lock in open_files(shared.keeper_pid())
+    assert lock not in open_files((await shared.process()).pid)
 
 
 @pytest.mark.guarantee("G-26")
