@@ -170,11 +170,14 @@ def test_every_act_has_one_name_and_one_place() -> None:
     assert set(get_args(Action)) == set(ACTS)
 
 
+LISTS = (ast.Set, ast.List, ast.Tuple)
+
+
 def elements(node: ast.AST) -> list[ast.expr]:
     """What a table lists: the keys of a dict, the elements of a set, list or tuple."""
     if isinstance(node, ast.Dict):
         return [key for key in node.keys if key is not None]
-    return list(node.elts) if isinstance(node, ast.Set | ast.List | ast.Tuple) else []
+    return list(node.elts) if isinstance(node, LISTS) else []
 
 
 def tables_of_acts(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -200,18 +203,22 @@ def test_nobody_else_keeps_a_table_of_acts() -> None:
 
 def tables_of_reasons(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Sets and dicts anywhere, and tables of a module or class, that list nothing but reasons."""
-    held = {
-        id(inner)
+    for node in ast.walk(tree):
+        listed = [reason_in(one) for one in elements(node)]
+        if len(listed) > 1 and all(listed) and not set(listed) <= PHASES and (isinstance(node, ast.Set | ast.Dict) or held(node, tree)):
+            yield getattr(node, "lineno", 0), ", ".join(listed)
+
+
+def held(node: ast.AST, tree: ast.AST) -> bool:
+    """Whether it is in what a module or a class assigns to a name."""
+    return any(
+        inner is node
         for outer in ast.walk(tree)
         if isinstance(outer, ast.Module | ast.ClassDef)
         for statement in outer.body
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
         for inner in ast.walk(statement.value)
-    }
-    for node in ast.walk(tree):
-        listed = [reason_in(one) for one in elements(node)]
-        if len(listed) > 1 and all(listed) and not set(listed) <= PHASES and (isinstance(node, ast.Set | ast.Dict) or id(node) in held):
-            yield getattr(node, "lineno", 0), ", ".join(listed)
+    )
 
 
 def reason_in(node: ast.expr) -> str:

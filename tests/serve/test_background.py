@@ -8,7 +8,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -86,13 +86,14 @@ class Injected(Exception):
     """A defect, anywhere."""
 
 
-def functions(tree: ast.AST) -> dict[ast.AST, str]:
-    """Every call → the function that it is in."""
-    found: dict[ast.AST, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            found.update((inner, node.name) for inner in ast.walk(node) if isinstance(inner, ast.Call))
-    return found
+def calls_in(node: ast.AST, function: str = "") -> Iterator[tuple[str, ast.Call]]:
+    """(function that it is in, call)."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        function = node.name
+    if isinstance(node, ast.Call):
+        yield function, node
+    for inner in ast.iter_child_nodes(node):
+        yield from calls_in(inner, function)
 
 
 @lru_cache
@@ -103,12 +104,9 @@ def calls() -> list[tuple[str, str, ast.Call, str]]:
         file = str(path.relative_to(PACKAGE))
         if file.startswith("vers/simulator/"):
             continue
-        tree = ast.parse(path.read_text("utf-8"))
-        where = functions(tree)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                found.append((file, where.get(node, ""), node, name))
+        for function, node in calls_in(ast.parse(path.read_text("utf-8"))):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            found.append((file, function, node, name))
     return found
 
 
