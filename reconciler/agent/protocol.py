@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _MOST_ASKS: Final = 100
 _MOST_REFUSED: Final = 20
-KEEPER_VERSION: Final = "1-34bdf70abf24"
+KEEPER_VERSION: Final = "1-8df88f26d008"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)

@@ -171,6 +171,9 @@ async def test_a_provider_that_asks_for_an_hour_is_asked_once(rig: Rig) -> None:
     assert len(rig.model.requests) == 1
     await rig.agents.send(AT, "l", prompt(script({"say": "here again"})))
     assert (await rig.settled())[-1].text == "here again", "the next prompt is as any other"
+    assert (await rig.process()).retry_after == 0, "it asks for nothing any more"
+    await rig.agents.send(AT, "m", prompt(script({"status": 503, "message": "a moment", "times": 1, "then": {"say": "and again"}})))
+    assert (await rig.settled())[-1].text == "and again", "what passes soon is survived within the turn, whatever was asked for before"
 
 
 @sharing

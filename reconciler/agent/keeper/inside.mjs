@@ -23,6 +23,7 @@ const asked = (headers) => {
 function listen(ctx) {
   const fetch = globalThis.fetch;
   let refused = { until: 0 };
+  let told = 0;
   globalThis.fetch = async (...request) => {
     const address = String(request[0]?.url ?? request[0]);
     const provider = Boolean(ctx.model?.baseUrl && address.startsWith(ctx.model.baseUrl));
@@ -30,7 +31,7 @@ function listen(ctx) {
     const answer = await fetch(...request);
     try {
       const seconds = provider && answer.status >= 400 ? asked(answer.headers) : 0;
-      if (seconds > 0) ctx.ui.setStatus(KEY, JSON.stringify({ retryAfter: seconds }));
+      if (provider && (seconds > 0 || told > 0)) ctx.ui.setStatus(KEY, JSON.stringify({ retryAfter: (told = seconds) })); // the last answer holds
       if (seconds > RETRIES) refused = { address, answer: answer.clone(), until: performance.now() + 1000 * seconds };
     } catch {
       // an answer that can't be read asks for nothing
