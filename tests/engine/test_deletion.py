@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.snapshot.vm import Commit, VmState
+from reconciler.core.snapshot.vm import Commit, VmList, VmState
 from reconciler.errors import GuestFailed, Indeterminate, NotSent, Refused, Rejected, Unreachable
 from tests.engine.stage import LT, SETTLE, Stage, declared, failing, losing, pass_time, tell
 from tests.world import FOREIGN
@@ -271,6 +272,26 @@ def test_an_orphaned_vm_is_nobodys_and_its_agent_goes_on_with_its_turn(how: str,
         assert not machine.deleted
         assert run.world.commits == {}
         assert run.happened("OrphanVM") == 0
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_label_that_no_list_showed_goes_too(tmp_path: Path) -> None:
+    """Of what the machine got at birth nothing is left on it, also where lists have told of no labels."""
+
+    async def story(run: Stage) -> None:
+        async def bare(act: Callable[[], Awaitable[VmList]]) -> VmList:
+            found = await act()
+            return replace(found, vms={vm_id: replace(vm, labels={}) for vm_id, vm in found.vms.items()})
+
+        run.weather.rules["vers.list_vms"] = bare
+        await run.lieutenant(deletionPolicy="Orphan")
+        machine = await run.ready()
+        assert "fleet.vers.sh/intent" in machine.labels
+        await run.delete(LT)
+        await run.gone(LT)
+        assert set(ours(machine.labels)) <= {"fleet.vers.sh/epoch", "fleet.vers.sh/released-by"}
 
     tell(tmp_path, story)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Detach
 from reconciler.core.records import SlotRecord
@@ -42,7 +44,9 @@ class LettingGo:
             else:
                 said = f"{said}; the claim file inside it stays, it does not run"
         if labels:
-            await self.label_for_good(vm_id, labels)
+            there = await self.label_for_good(vm_id, labels)
+            if action.how == "Orphan" and (left := claims.released_labels(there)):  # of what a list did not show
+                await self.label_for_good(vm_id, left)
         await t.agents.release(Place(vm_id))
         old = self.books.now(item)
         slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, branch=old.branch)
@@ -51,14 +55,15 @@ class LettingGo:
         t.gatherer.machines.observe_again(vm_id)
         t.fleet.forget(vm_id)
 
-    async def label_for_good(self, vm_id: str, labels: dict[str, str]) -> None:
-        """Nobody looks at this VM again: that the labels are on it is read back. Raises what the platform says."""
+    async def label_for_good(self, vm_id: str, labels: dict[str, str]) -> Mapping[str, str]:
+        """Nobody looks at this VM again: that the labels are on it is read back. Returns all that are. Raises what the platform says."""
         t = self.t
         await t.vers.set_labels(vm_id, labels)
         there = (await t.vers.get_vm(vm_id)).labels
         if any(there.get(name, "") != value for name, value in labels.items()):
             raise Unreachable("the platform took labels and does not show them", f"VM {vm_id}", "they are written again")
         t.fleet.labelled(vm_id, labels)
+        return there
 
     async def is_claimed(self, item: SlotItem, vm_id: str) -> bool:
         """By its own status, whether the VM carries our claim; then only a list counts that is begun later. What is not there carries
