@@ -87,6 +87,6 @@ class TreeReason(Explained):
         "Halted",
         "The fleet is halted: nothing is created and nothing is delivered.",
         "`reconciler resume --halted`.",
-        Waiting(poll=2.0, rests=True),
+        Waiting(poll=30.0, rests=True),
     )
     GOES_ON = "GoesOn", "The fleet is not halted any more.", "Nothing."

@@ -161,6 +161,7 @@ class Engine:
         self.gatherer.budgets.on_change.append(self.queue.add)
         self.gatherer.memories.on_change.append(self.triggers.remembered)
         self.table.on_flawed.append(self.triggers.flawed)
+        self.declarations.on_halt.append(self.triggers.halted)
         self.table.prunes.on_held.append(self.wake)
         self.fleet.on_list.append(self.triggers.listed)
         if catch_up is not None:

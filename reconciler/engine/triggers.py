@@ -85,6 +85,11 @@ class Triggers:
             for affected in kind.affected(key, None, None):
                 self._queue.add(affected)
 
+    def halted(self) -> None:
+        """The fleet was halted, or goes on: that concerns everything."""
+        for key in self._table.all_keys():
+            self._queue.add(self._table.reconcile_key(key), Priority.RESYNC)
+
     def _declared(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
         known = after if after is not None else before
         reconciled = self._table.kinds.reconcile_key(key, known.spec) if known is not None else key

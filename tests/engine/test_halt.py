@@ -124,6 +124,27 @@ def test_no_attempt_follows_one_that_failed(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_what_waits_is_looked_at_as_soon_as_the_fleet_goes_on(tmp_path: Path) -> None:
+    """Until then it is looked at twice a minute."""
+
+    async def story(s: Stage) -> None:
+        await s.lieutenant()
+        await s.ready()
+        await halted(s)
+        waiting = await s.lieutenant("waiting")
+        task = await s.task("one")
+        await s.says(waiting, "Ready", "Halted")
+        await s.says(task, "Ready", "Halted")
+        await pass_time(100)
+        begun = s.world.now()
+        await resumed(s)
+        await s.ready(waiting)
+        await s.until(lambda: len(s.world.prompts) == 1, "it is delivered")
+        assert s.world.now() - begun < 5
+
+    tell(tmp_path, story)
+
+
 def test_no_probe_goes_to_a_provider(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:
         s.world.answer = lambda prompt: ("", 'error: 429: {"message":"Rate limit reached"}')
@@ -131,10 +152,12 @@ def test_no_probe_goes_to_a_provider(tmp_path: Path) -> None:
         task = await s.task("one")
         await s.says(task, "Ready", "ProviderLimited")
         await halted(s)
-        sent, written = len(s.world.prompts), s.controller.writes
+        await s.says(task, "Ready", "Halted")
+        sent, written, looks = len(s.world.prompts), s.controller.writes, s.weather.count("keeper.observe")
         await pass_time(3600)
         assert len(s.world.prompts) == sent
         assert s.controller.writes - written < 10, "what is told stays the same"
+        assert s.weather.count("keeper.observe") - looks < 900, "no more often than at other times"
         s.world.answer = lambda prompt: ("done", "stop")
         await resumed(s)
         assert await s.ends(task) == "Succeeded"

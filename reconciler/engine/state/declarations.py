@@ -59,6 +59,7 @@ class Declarations:
         self._table, self._recorder, self._clock, self._new_uid = table, recorder, clock, new_uid
         self._actor, self._keep = CONTROLLER, audit_keep
         self._claimed: dict[Key, Claimed] = {}
+        self.on_halt: list[Callable[[], None]] = []
 
     @property
     def claimed(self) -> Mapping[Key, Claimed]:
@@ -332,6 +333,8 @@ class Declarations:
         went_on = [] if on else [PutMeta(WENT_ON, repr(now))]
         await self._table.update([], PutMeta(HALTED, since), *went_on, audit, *event)
         self._table.halted, self._table.went_on_at = since, self._table.went_on_at if on else now
+        for told in tuple(self.on_halt):
+            told()
         return since
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:
