@@ -19,7 +19,7 @@ from tests.kube.people import ASKS_FOR_ORPHANS, LOOKS, SEES_LEASES, somebody
 from tests.kube.test_cli_kube import command
 from tests.kube.test_operator import LIEUTENANT
 from tests.kube.test_operator_probes import installation_of
-from tests.program import Program
+from tests.program import Controller, Program
 
 pytestmark = pytest.mark.real("kube")
 
@@ -32,11 +32,12 @@ class Yard:
 
     cluster: Namespace
     stub: Platform
+    operator: Controller
     made: int = 0
 
     def __call__(self, *words: str, code: int = 0) -> str:
         done = command(words)
-        assert done.code == code, f"{words}: exit {done.code}\n{done.stdout}\n{done.stderr}"
+        assert done.code == code, f"{words}: exit {done.code}\n{done.stdout}\n{done.stderr}\nThe operator says:\n{self.operator.said}"
         return done.stdout + done.stderr
 
     def orphans(self) -> dict[str, str]:
@@ -87,7 +88,7 @@ def yard(cluster: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         with program.operator("--namespace", cluster.name) as operator:
             operator.says("in charge of")
             eventually(lambda: installation_of(cluster), "its Lease says which VMs are its own")
-            yield Yard(cluster, stub)
+            yield Yard(cluster, stub, operator)
             assert operator.stop() == 0
         assert not (tmp_path / "none").exists()
 

@@ -86,8 +86,9 @@ class KubeController:
         self.source = KubeSource(self._cluster, engine, self._secrets, self.seen, cluster_uid)
         self.sink.refused, self.source.taken_back = self.source.refused, self.sink.taken_back
         self.sink.attach(
-            engine.table, engine.effects, engine.clock.now, lambda slot: engine.restore.open_create(slot), self.source.reconcile
-        )
+            engine.table, engine.effects, engine.clock.now, lambda slot: engine.restore.open_create(slot), self.source.reconcile,
+            lambda obj: self._on_event("", obj),
+        )  # fmt: skip
         self._secrets.changed = self._secret_changed
         self._unsubscribe = [engine.subscribe(events=self._event)]
         await self.served()

@@ -66,10 +66,12 @@ class KubeSink:
         now: Callable[[], float],
         pending: Callable[[SlotOwner], Intent | None],
         taken: Callable[[Key], Awaitable[None]],
+        heard: Callable[[Json], object],
     ) -> None:
-        """`pending`: the open create of a slot; `taken`: takes in what is seen of an object, at once."""
+        """`pending`: the open create of a slot; `taken`: takes in what is seen of an object, at once; `heard`: is told what was read of
+        one, since the watch tells no news of it then."""
         self._table, self._writes, self._now, self._pending = table, NumberedWrites(self._cluster, effects), now, pending
-        self._taken = taken
+        self._taken, self._heard = taken, heard
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 
@@ -95,12 +97,17 @@ class KubeSink:
             await self._read(key)
             return False
         self.writes += 1
-        self._seen[key] = told
+        self._answered(key, obj, told)
         return True
+
+    def _answered(self, key: Key, before: Json | None, told: Json) -> None:
+        """A write on top of what was seen came to this, unless something newer was heard of meanwhile (that it is being deleted, say)."""
+        if self._seen.get(key) is before:
+            self._seen[key] = told
 
     async def _read(self, key: Key) -> None:
         try:
-            self._seen[key] = await self._cluster.get(path_of(key))
+            self._heard(await self._cluster.get(path_of(key)))
         except NotFound:
             self._seen.pop(key, None)
 
@@ -204,7 +211,7 @@ class KubeSink:
                 wanted = owned.put_right(there, declared)
                 told = await self._writes.redeclare(path_of(declared.key), wanted) if wanted != there else there
             assert told is not None
-            self._seen[declared.key] = told
+            self._answered(declared.key, there, told)
         await self._taken(declared.key)
         return True
 

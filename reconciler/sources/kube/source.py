@@ -144,7 +144,8 @@ class KubeSource:
         except (Conflict, NotFound, Rejected):
             await self.read(key)
             raise
-        self.seen[key] = held
+        if self.seen.get(key) is obj:  # else something newer was heard of meanwhile
+            self.seen[key] = held
         return held
 
     async def _remove_finalizer(self, key: Key, obj: Json) -> None:
@@ -174,8 +175,8 @@ class KubeSource:
         except NotFound:
             self.seen.pop(key, None)
             return None
-        self.seen[key] = obj
-        return obj
+        self.on_event("", obj)
+        return self.seen.get(key)
 
     async def _intake(self, key: Key, obj: Json, item: AnyItem | None) -> None:
         seen = replace(raw.intake(key, obj, self._source_id), why=self.taken_back.get(raw.uid(obj), ""))
