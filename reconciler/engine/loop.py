@@ -374,12 +374,14 @@ class Engine:
         """Write status when nothing is left to do, before what is told of first, and now and then in between."""
         first = bool(steps) and steps[0].action.reported_first
         if not steps or first or self.clock.now() >= self._reported.get(plan.key, 0.0) + REPORT_EVERY:
-            await self._tell(kind, snapshot, plan, steps, begun=first)
+            about_to_write = steps[0].key if steps and steps[0].action.writes_first else None
+            await self._tell(kind, snapshot, plan, steps, begun=first, about_to_write=about_to_write)
 
-    async def _tell(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step], *, begun: bool) -> None:
-        """Write status. `begun`: with what is to be known durably of these steps."""
+    async def _tell(
+        self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step], *, begun: bool, about_to_write: Key | None = None
+    ) -> None:
+        """Write status. `begun`: with what is to be known durably of these steps; `about_to_write`: the object that they write first."""
         told = kind.begun(snapshot, steps) if begun else ()
-        about_to_write = steps[0].key if steps and steps[0].action.writes_first else None
         await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), told, about_to_write)
         self._reported[plan.key] = self.clock.now()
 

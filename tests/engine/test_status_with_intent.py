@@ -15,7 +15,7 @@ from reconciler.core.decisions import Steady
 from reconciler.core.values import replaced
 from reconciler.engine.ports import AddEvent, Write
 from reconciler.engine.registry import StatusUpdate
-from reconciler.engine.state.changes import HeldStatuses
+from reconciler.engine.state.heldstatuses import HeldStatuses
 from reconciler.errors import Unreachable
 from tests.conformance.kstatus import conditions_of
 from tests.engine.stage import LT, Stage, failing, tell

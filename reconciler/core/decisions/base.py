@@ -41,9 +41,8 @@ class Act:
     `doing`: the reason of conditions while it is carried out. `books_only`: it writes into our own books and changes nothing outside.
     `reported_first`: it may take long, so status is written before it begins; `reported_if_long`: it may, or may not: status is written
     while it lasts, unless it is soon over; `writes_first`: the first thing it does is to write its object, and status goes with that.
-    `then_observe`: what follows can only be decided after
-    observing again; otherwise the snapshot is known once it has succeeded. `effect`: what a plan counts it as.
-    `occasion`: why it is done, in words, where its reason only says what is being done."""
+    `then_observe`: what follows can only be decided after observing again; otherwise the snapshot is known once it has succeeded.
+    `effect`: what a plan counts it as. `occasion`: why it is done, in words, where its reason only says what is being done."""
 
     __slots__ = ()
 

@@ -29,8 +29,7 @@ class Basics:
     """What every stage may read. `vm_id`: the machine its agent is on: the VM in its slot or, while it lives on this host, its place
     here; '' for none. `guest` and `agent` are None when there was no reason to look (no running VM). `keeper_version`: the one we ship;
     `pi_version`: the pi that is installed where there is none, '' where releases are not told. `active_task`: a task was sent and is
-    not finished. `has_agent`: false where a tree's own machine is planned, which has
-    none."""
+    not finished. `has_agent`: false where a tree's own machine is planned, which has none."""
 
     name: str
     record: LieutenantRecord

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.api.reasons import Reason
 from reconciler.api.sourcereasons import SourceReason
-from reconciler.core.keys import Json, Key
-from reconciler.core.values import replaced
-from reconciler.engine.ports import AddAudit, AddEvent, DropObject, PutMeta, PutObject, StoredObject, Write
+from reconciler.core.keys import Key
+from reconciler.engine.ports import AddAudit, DropObject, PutMeta, PutObject, StoredObject, Write
 from reconciler.engine.state.items import AnyItem
 
 
@@ -49,31 +48,6 @@ class ObjectChange:
         if self.after is not None:
             yield PutObject(self.after.obj, 0 if self.before is None or self.another else self.before.obj.version)
         yield from self.audit
-
-
-class HeldStatuses:
-    """Statuses that need no transaction of their own, since their objects are about to be written: they go with that. One is not in force
-    before, so that whoever makes a status anew meanwhile finds that it differs from what is told, and writes it."""
-
-    def __init__(self) -> None:
-        self._held: dict[Key, tuple[Json, Sequence[AddEvent]]] = {}
-
-    def hold(self, key: Key, status: Json, events: Sequence[AddEvent]) -> None:
-        """`events`: what people are told with it."""
-        self._held[key] = status, events
-
-    def join(self, obj: StoredObject, writes: list[Write]) -> StoredObject:
-        """`obj` with what is held of it, whose events are added to the writes of the same transaction."""
-        held = self._held.pop(obj.key, None)
-        if held is None:
-            return obj
-        writes.extend(held[1])
-        return replaced(obj, status=held[0])
-
-    def drop(self, key: Key) -> Sequence[AddEvent]:
-        """Another status takes its place, or its object is gone. Returns its events, which were heard already."""
-        held = self._held.pop(key, None)
-        return held[1] if held is not None else ()
 
 
 @dataclass(frozen=True, slots=True)

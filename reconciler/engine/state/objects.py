@@ -19,8 +19,9 @@ from reconciler.core.values import replaced
 from reconciler.engine.ports import HALTED as HALTED
 from reconciler.engine.ports import AddAudit, DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
-from reconciler.engine.state.changes import HeldStatuses, ObjectChange
+from reconciler.engine.state.changes import ObjectChange
 from reconciler.engine.state.flaws import told_of
+from reconciler.engine.state.heldstatuses import HeldStatuses
 from reconciler.engine.state.indexes import noted_by
 from reconciler.engine.state.items import AnyItem as AnyItem
 from reconciler.engine.state.items import Item as Item
