@@ -28,6 +28,7 @@ from reconciler.sources.documents.reader import Reader
 from reconciler.sources.files.stack import read_marker
 from reconciler.sources.kube import client, lease, orphans, raw, restore
 from reconciler.sources.kube import secrets as kube_secrets
+from reconciler.sources.kube.seen import Seen
 from reconciler.sources.kube.source import KubeSource, unreadable
 from reconciler.vers import errors, models
 from reconciler.vers.errors import Answer, Effect
@@ -105,7 +106,7 @@ def of_values() -> Iterator[tuple[str, Callable[[Any], object]]]:
 def kube_object(value: Any) -> object:
     """What the operator asks of an object before it is taken in."""
     obj = cast(Json, value) if isinstance(value, dict) else {}
-    source = KubeSource(cast(Any, Double(cast(Any, None))), cast(Any, SimpleNamespace(effects=Effects())), cast(Any, None), {}, "u")
+    source = KubeSource(cast(Any, Double(cast(Any, None))), cast(Any, SimpleNamespace(effects=Effects())), cast(Any, None), Seen(), "u")
     source.on_event("ADDED", obj)
     source.on_event("MODIFIED", {**obj, "more": 1})
     for ask in (raw.key_of, raw.uid, raw.version, raw.generation, raw.deleting, raw.spec, raw.status, raw.finalizers, raw.ours):

@@ -14,6 +14,8 @@ from reconciler.core.keys import Json, Key, as_map
 from reconciler.engine.effects import Effects
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import collection, path_of
+from reconciler.sources.kube.controller import KubeController
+from reconciler.sources.kube.seen import Seen
 from reconciler.sources.kube.sink import KubeSink
 from reconciler.sources.kube.source import KubeSource
 from tests.kube.double import ApiServer, Double
@@ -48,16 +50,16 @@ async def made(api: Double, finalizers: bool = True) -> Json:
     return await api.create(collection(ADA.kind, ADA.namespace), {**HEAD, "metadata": metadata, "spec": spec})
 
 
-def source_of(api: Double, seen: dict[Key, Json]) -> KubeSource:
+def source_of(api: Double, seen: Seen) -> KubeSource:
     engine = SimpleNamespace(effects=Effects(), table=SimpleNamespace(get=lambda _: None))
     return KubeSource(cast(Any, api), cast(Any, engine), cast(Any, None), seen, "u")
 
 
-def sink_of(api: Double, seen: dict[Key, Json], heard: Callable[[Json], object]) -> KubeSink:
+def sink_of(api: Double, seen: Seen, read: Callable[[Key], Awaitable[object]]) -> KubeSink:
     """One that says of the object that it is not valid."""
     sink = KubeSink(cast(Any, api), cast(Any, SimpleNamespace(known=list, handed=0)), seen)
     table = SimpleNamespace(get=lambda _: None, lieutenant=lambda _: None)
-    sink.attach(cast(Any, table), Effects(), time.time, lambda slot: None, cast(Any, None), heard)
+    sink.attach(cast(Any, table), Effects(), time.time, lambda slot: None, cast(Any, None), cast(Any, read))
     sink.refused[ADA] = (Reason.INVALID_SPEC, "it says nothing")
     return sink
 
@@ -65,7 +67,7 @@ def sink_of(api: Double, seen: dict[Key, Json], heard: Callable[[Json], object])
 @pytest.mark.guarantee("G-05")
 async def test_a_deletion_that_is_heard_of_before_the_answer_to_a_status_is_not_forgotten() -> None:
     api = Overtaken(ApiServer(time.time), 0.0)
-    seen = {ADA: (obj := await made(api))}
+    seen = Seen({ADA: (obj := await made(api))})
     source = source_of(api, seen)
 
     async def deleted() -> None:
@@ -73,7 +75,7 @@ async def test_a_deletion_that_is_heard_of_before_the_answer_to_a_status_is_not_
         assert source.on_event("MODIFIED", await api.get(path_of(ADA))) == ADA
 
     api.meanwhile = deleted
-    await sink_of(api, seen, lambda one: source.on_event("", one)).write(ADA)
+    await sink_of(api, seen, source.read).write(ADA)
     assert raw.deleting(seen[ADA])
     assert raw.status(seen[ADA]), "and what was written is known"
 
@@ -81,7 +83,7 @@ async def test_a_deletion_that_is_heard_of_before_the_answer_to_a_status_is_not_
 @pytest.mark.guarantee("G-05")
 async def test_a_deletion_that_is_heard_of_before_the_answer_to_our_finalizer_is_not_forgotten() -> None:
     api = Overtaken(ApiServer(time.time), 0.0)
-    seen = {ADA: (obj := await made(api, finalizers=False))}
+    seen = Seen({ADA: (obj := await made(api, finalizers=False))})
     source = source_of(api, seen)
 
     async def deleted() -> None:
@@ -94,27 +96,28 @@ async def test_a_deletion_that_is_heard_of_before_the_answer_to_our_finalizer_is
     assert raw.deleting(seen[ADA])
 
 
-async def test_an_edit_that_a_status_conflicts_with_is_heard_of() -> None:
-    """The watch tells of it later, when what is seen is newer: it is told by what was read."""
+async def test_an_edit_that_a_status_conflicts_with_is_taken_in() -> None:
+    """The watch tells of it later, when what is seen is newer: it is queued by what was read."""
     api = Double(ApiServer(time.time), 0.0)
-    seen = {ADA: await made(api)}
-    source, heard = source_of(api, seen), list[Key | None]()
+    controller = KubeController(cast(Any, api), cast(Any, SimpleNamespace(known=list, handed=0)), None, "one", print)
+    controller.seen[ADA] = await made(api)
+    controller.source = source_of(api, controller.seen)
     edited = await api.merge(path_of(ADA), {"spec": {"role": "Keep that"}})
-    await sink_of(api, seen, lambda one: heard.append(source.on_event("", one))).write(ADA)
-    assert heard == [ADA]
-    assert as_map(seen[ADA]["spec"])["role"] == "Keep that"
-    assert raw.status(seen[ADA])
-    assert source.on_event("MODIFIED", edited) is None
+    await sink_of(api, controller.seen, controller._read).write(ADA)
+    assert controller.queue.depth() == 1
+    assert as_map(controller.seen[ADA]["spec"])["role"] == "Keep that"
+    assert raw.status(controller.seen[ADA])
+    assert controller.source.on_event("MODIFIED", edited) is None
 
 
 async def test_an_object_that_went_before_the_answer_does_not_come_back() -> None:
     api = Overtaken(ApiServer(time.time), 0.0)
-    seen = {ADA: (obj := await made(api))}
+    seen = Seen({ADA: (obj := await made(api))})
     source = source_of(api, seen)
 
     async def gone() -> None:
         source.on_event("DELETED", obj)
 
     api.meanwhile = gone
-    await sink_of(api, seen, lambda one: source.on_event("", one)).write(ADA)
+    await sink_of(api, seen, source.read).write(ADA)
     assert ADA not in seen

@@ -17,6 +17,7 @@ from reconciler.errors import NotFound, Refused
 from reconciler.sources.kube import owned, raw
 from reconciler.sources.kube.client import collection, path_of
 from reconciler.sources.kube.creates import of_nodes
+from reconciler.sources.kube.seen import Seen
 from reconciler.sources.kube.source import KubeSource
 from tests.kube.double import ApiServer, Double
 
@@ -51,7 +52,7 @@ async def test_a_tree_that_no_longer_validates_is_held_by_the_machines_of_its_no
     api = Double(ApiServer(time.time))
     made = await declared(api, [ROOT], {"nodes": [{"name": "root", **node}]})
     await api.delete(path_of(TREE), raw.uid(made))
-    seen = {TREE: await api.get(path_of(TREE))}
+    seen = Seen({TREE: await api.get(path_of(TREE))})
     engine = SimpleNamespace(effects=Effects(), table=SimpleNamespace(get=lambda _: None))
     source = KubeSource(cast(Any, api), cast(Any, engine), cast(Any, None), seen, "u")
     await source._reconcile(TREE)

@@ -29,6 +29,7 @@ from reconciler.sources.kube.client import Cluster, collection
 from reconciler.sources.kube.creates import told_by
 from reconciler.sources.kube.events import KubeEvents
 from reconciler.sources.kube.secrets import KubeSecrets
+from reconciler.sources.kube.seen import Seen
 from reconciler.sources.kube.sink import KubeSink
 from reconciler.sources.kube.source import KubeSource
 from reconciler.sources.kube.watching import Watch, Watcher, Watching
@@ -64,7 +65,7 @@ class KubeController:
         self._cluster, self._secrets, self._namespaces, self._tell = cluster, secrets, namespaces, tell
         self._sweep_seconds, self._watcher = sweep_seconds, watcher
         self._supervisor = supervisor if supervisor is not None else Supervisor()
-        self.seen: dict[Key, Json] = {}
+        self.seen = Seen()
         self.sink = KubeSink(cluster, secrets, self.seen)
         self.events = KubeEvents(cluster, instance, secrets.known, gate, self._supervisor)
         self.queue = WorkQueue()
@@ -86,9 +87,8 @@ class KubeController:
         self.source = KubeSource(self._cluster, engine, self._secrets, self.seen, cluster_uid)
         self.sink.refused, self.source.taken_back = self.source.refused, self.sink.taken_back
         self.sink.attach(
-            engine.table, engine.effects, engine.clock.now, lambda slot: engine.restore.open_create(slot), self.source.reconcile,
-            lambda obj: self._on_event("", obj),
-        )  # fmt: skip
+            engine.table, engine.effects, engine.clock.now, lambda slot: engine.restore.open_create(slot), self.source.reconcile, self._read
+        )
         self._secrets.changed = self._secret_changed
         self._unsubscribe = [engine.subscribe(events=self._event)]
         await self.served()
@@ -183,8 +183,18 @@ class KubeController:
         if kind == "DELETED":
             self.sink.left(raw.uid(obj))
         if key is not None:
-            self.queue.add(key, Priority.DELETE if kind == "DELETED" or raw.deleting(obj) else Priority.CHANGE)
+            self._take_in(key, going=kind == "DELETED" or raw.deleting(obj))
         return key
+
+    async def _read(self, key: Key) -> None:
+        """Ask the API server itself, and take in what is news: the watch tells none of it then. That it is gone the watch tells all the
+        same, with how."""
+        known, found = self.seen.get(key), await self.source.read(key)
+        if found is not None and found is not known:
+            self._take_in(key, going=raw.deleting(found))
+
+    def _take_in(self, key: Key, *, going: bool) -> None:
+        self.queue.add(key, Priority.DELETE if going else Priority.CHANGE)
 
     def _changed(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
         """Something of ours was written: its status may have to go out, its name may be free again."""

@@ -27,6 +27,7 @@ from reconciler.sources.kube import creates, owned, raw
 from reconciler.sources.kube.client import Cluster, collection, path_of
 from reconciler.sources.kube.restore import create_status
 from reconciler.sources.kube.secrets import KubeSecrets
+from reconciler.sources.kube.seen import Seen
 from reconciler.sources.kube.writes import NumberedWrites
 
 log = logging.getLogger("reconciler.kube")
@@ -48,7 +49,7 @@ class _Made(NamedTuple):
 class KubeSink:
     """`seen`: every object as the cluster last told of it. `table`, `effects`, `now` and `refused` are set once the engine is there."""
 
-    def __init__(self, cluster: Cluster, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
+    def __init__(self, cluster: Cluster, secrets: KubeSecrets, seen: Seen) -> None:
         self._cluster, self._secrets, self._seen = cluster, secrets, seen
         self._creates: dict[SlotOwner, Intent] = {}
         self._locks: dict[Key, asyncio.Lock] = {}
@@ -66,12 +67,12 @@ class KubeSink:
         now: Callable[[], float],
         pending: Callable[[SlotOwner], Intent | None],
         taken: Callable[[Key], Awaitable[None]],
-        heard: Callable[[Json], object],
+        read: Callable[[Key], Awaitable[None]],
     ) -> None:
-        """`pending`: the open create of a slot; `taken`: takes in what is seen of an object, at once; `heard`: is told what was read of
-        one, since the watch tells no news of it then."""
+        """`pending`: the open create of a slot; `taken`: takes in what is seen of an object, at once; `read`: asks the API server for one,
+        whose news is taken in, since the watch tells none of it then."""
         self._table, self._writes, self._now, self._pending = table, NumberedWrites(self._cluster, effects), now, pending
-        self._taken, self._heard = taken, heard
+        self._taken, self._read = taken, read
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 
@@ -97,19 +98,8 @@ class KubeSink:
             await self._read(key)
             return False
         self.writes += 1
-        self._answered(key, obj, told)
+        self._seen.answered(key, obj, told)
         return True
-
-    def _answered(self, key: Key, before: Json | None, told: Json) -> None:
-        """A write on top of what was seen came to this, unless something newer was heard of meanwhile (that it is being deleted, say)."""
-        if self._seen.get(key) is before:
-            self._seen[key] = told
-
-    async def _read(self, key: Key) -> None:
-        try:
-            self._heard(await self._cluster.get(path_of(key)))
-        except NotFound:
-            self._seen.pop(key, None)
 
     def _wanted(self, key: Key, obj: Json) -> Json | None:
         """What its status should be; None: nothing is known that could be said."""
@@ -211,7 +201,7 @@ class KubeSink:
                 wanted = owned.put_right(there, declared)
                 told = await self._writes.redeclare(path_of(declared.key), wanted) if wanted != there else there
             assert told is not None
-            self._answered(declared.key, there, told)
+            self._seen.answered(declared.key, there, told)
         await self._taken(declared.key)
         return True
 

@@ -25,6 +25,7 @@ from reconciler.sources.kube.arrivals import Arrivals
 from reconciler.sources.kube.client import Cluster, path_of
 from reconciler.sources.kube.creates import without
 from reconciler.sources.kube.secrets import KubeSecrets
+from reconciler.sources.kube.seen import Seen
 from reconciler.sources.kube.writes import NumberedWrites
 
 log = logging.getLogger("reconciler.kube")
@@ -37,7 +38,7 @@ REMEMBERED = 10_000
 class KubeSource:
     """`seen`: every object as the cluster last told of it, shared with the sink. `refused`: what can't be put in force, by key."""
 
-    def __init__(self, cluster: Cluster, engine: SourceEngine, secrets: KubeSecrets, seen: dict[Key, Json], source_id: str) -> None:
+    def __init__(self, cluster: Cluster, engine: SourceEngine, secrets: KubeSecrets, seen: Seen, source_id: str) -> None:
         self._cluster, self._engine, self._secrets, self.seen, self._source_id = cluster, engine, secrets, seen, source_id
         self._writes = NumberedWrites(cluster, engine.effects)
         self.refused: dict[Key, tuple[str, str]] = {}
@@ -144,8 +145,7 @@ class KubeSource:
         except (Conflict, NotFound, Rejected):
             await self.read(key)
             raise
-        if self.seen.get(key) is obj:  # else something newer was heard of meanwhile
-            self.seen[key] = held
+        self.seen.answered(key, obj, held)
         return held
 
     async def _remove_finalizer(self, key: Key, obj: Json) -> None:
