@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -169,10 +170,18 @@ def test_a_clock_that_stood_still_is_corrected_before_anything_runs(tmp_path: Pa
         await run.lieutenant(mode="Suspended")
         await run.until(lambda: machine.state is VmState.SUSPENDED, "it sleeps")
         machine.clock_skew = -7200.0
+        stored: list[bool] = []
+
+        async def noting(act: Callable[[], Awaitable[object]]) -> object:
+            stored.append("CorrectedClock" in [event.reason for event in await run.engine.store.events(LT)])
+            return await act()
+
+        run.weather.rules["guest.inspect"] = noting
         await run.lieutenant()
         await run.ready()
         assert machine.clock_skew == 0.0
         assert run.happened("CorrectedClock") == 1
+        assert stored[:2] == [False, True], "it is in the store with what else is known of the clock, before anything else is done"
 
     tell(tmp_path, story)
 

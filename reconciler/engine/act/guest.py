@@ -191,7 +191,7 @@ class GuestActs:
             what = f"the clock of VM {vm_id} is wrong and can't be set: {error or 'setting it has no effect'}"
             told = self.t.recorder.event(item.key, item.uid, Reason.CLOCK_NOT_CORRECTED, what, "Warning")
         elif not error:
-            self.note(item, Reason.CORRECTED_CLOCK, f"VM {vm_id}")
+            told = self.t.recorder.event(item.key, item.uid, Reason.CORRECTED_CLOCK, f"VM {vm_id}")
         await self.t.save(item, self.t.current(item).but(clock=clock), *told)
 
     # --- pi ----------------------------------------------------------------------------------------------------------------------------
