@@ -236,7 +236,7 @@ async def test_killing_what_guards_it_ends_the_agent(rig: Rig) -> None:
     await rig.up(guard=guard(denylist()))
     pid = (await rig.process()).pid
     keeper = rig.keeper_pid()
-    await rig.agents.send(AT, "k", prompt(script(bash(f"kill -9 {keeper}; sleep 0.5; touch past; sleep 20"), {"say": "done"})))
+    await rig.agents.send(AT, "k", prompt(script(bash(f"kill -9 {keeper}; sleep 3; touch past; sleep 20"), {"say": "done"})))
     await until(lambda: not alive(keeper) and not alive(pid))
     await until(lambda: not below(rig.root / "work"))  # nor is what it ran left to go on
     await rig.agents.start_keeper(AT)
