@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tests import collecting, costs, effort, promises, scratch
+from tests import collecting, compiling, costs, effort, promises, scratch
 from tests.effort import pytest_report_header
 from tests.postgres import postgres_server, postgres_url
 from tests.promises import pytest_collection_modifyitems, pytest_sessionfinish
@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     promises.pytest_configure(config)
     costs.pytest_configure(config)
     collecting.pytest_configure(config)
+    compiling.pytest_configure(config)
 
 
 @pytest.fixture(scope="session", autouse=True)
