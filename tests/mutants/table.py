@@ -27,6 +27,7 @@ from tests.core import test_breaker, test_explore, test_lieutenant, test_task
 from tests.core import test_slot as test_vmslot
 from tests.core.model import State
 from tests.engine import (
+    test_answers_not_written,
     test_conversation_lost,
     test_copied_disks,
     test_escalation,
@@ -129,6 +130,7 @@ def at(effect: str, kind: str, later: int = 0) -> Scenario:
 
 CRASH_AFTER_CREATE = at("vers.create_vm", "crash-after")
 UNWRITTEN_CREATE = at("vers.create_vm", "error", later=1)
+ANSWERED = test_answers_not_written.test_what_is_known_to_be_anothers_is_no_candidate_for_an_answer_that_was_lost
 LATE_PROMPT = at("keeper.send", "late")
 CRASH_AFTER_PROMPT = at("keeper.send", "crash-after")
 
@@ -142,6 +144,10 @@ MUTANTS: tuple[Mutant, ...] = (
            test_outages.test_a_create_whose_answer_is_lost_is_adopted_by_its_birth_label),
     Mutant("close-before-durable", "G-02: an intent is closed only after its row", SlotActs, "occupy",
            "said = self.books", "t.journal.closed(intent); said = self.books", UNWRITTEN_CREATE),
+    Mutant("forgets-the-answer", "G-02: what a create made is known while it can't be written down", SlotActs, "create",
+           "t.journal.answered(intent, vm_id, t.clock.now())", "t.journal.in_doubt(intent, t.clock.now())", ANSWERED),
+    Mutant("taken-for-another", "G-07: what is known to be another's fits no lost answer", Slots, "open_intent",
+           "| {self.journal.made(one) for one in creates}", "", ANSWERED),
     Mutant("copied-at-work", "G-33: a live copy is made between two tasks", session, "stand_still",
            "v.lt.active_task or not v.lt.settled or", "", COPIED_AT_WORK),
     Mutant("not-held", "G-33: the queue of what is being copied waits", task, "wait_for_its_turn",

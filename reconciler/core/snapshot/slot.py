@@ -37,10 +37,10 @@ class EffectiveDeletion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OpenIntent:
-    """A create that was written down before it was sent and whose answer never came. `settled`: the window in which a late
-    effect may still appear is over, and two successful lists begun after it left no candidate, or one list leaves several.
-    `candidates`: unowned VMs that pairing leaves to it; None: could not be read. `certain`: a single one was made by it; otherwise
-    somebody else may have made it."""
+    """A create that was written down before it was sent, and whose answer is not in the store: it never came, or could not be written
+    down. `settled`: the window in which a late effect may still appear is over, and two successful lists begun after it left no
+    candidate, or one list leaves several. `candidates`: the VM that was answered, else the unowned ones that pairing leaves to it; None:
+    could not be read. `certain`: a single one was made by it; otherwise somebody else may have made it."""
 
     token: str
     settled: bool

@@ -155,6 +155,7 @@ class SlotActs:
             return
         if not isinstance(source, RootSource):
             labels = {}
+        t.journal.answered(intent, vm_id, t.clock.now())
         t.fleet.created(Vm(vm_id, t.gatherer.slots.account, t.clock.now(), VmState.BOOTING, labels))
         await self.occupy(item, slot, intent, vm_id, "CreatedVM")
 

@@ -228,6 +228,9 @@ class Slots:
                 self.journal.closed(intent)
             self.lacking(item.owner, CREATE, "", now)
             return None
+        made = self.journal.made(intent)
+        if made and self.table.owner_of(made) is None:  # it was answered, and that could not be written down
+            return OpenIntent(intent.token, settled=False, candidates=(made,))
         settled_at = self.journal.ended(intent) + self.settings.settle_seconds
         if now < settled_at:
             since = max(intent.sent_at, now - self.settings.moving_seconds)
@@ -238,8 +241,9 @@ class Slots:
             fresh = await self.fleet.list_since(since)
         except ReconcilerError:
             return OpenIntent(intent.token, settled=False, candidates=None)
-        owned, seen_at = frozenset(self.table.owned()), self.fleet.first_seen
-        pending = [self.pending(one) for one in self.journal.creates(self.table.filled)]
+        creates, seen_at = self.journal.creates(self.table.filled), self.fleet.first_seen
+        owned = frozenset(self.table.owned()) | {self.journal.made(one) for one in creates}
+        pending = [self.pending(one) for one in creates if not self.journal.made(one)]
         unknown = pairing.strangers([p for p in pending if p.commit], fresh.vms, owned, seen_at)
         await self.fleet.read_lineage([vm.vm_id for vm in unknown])
         if any(p.commit.startswith(pairing.VM) for p in pending):

@@ -26,6 +26,7 @@ class Journal:
         self._unsent: list[Intent] = []
         self._beginning: dict[str, Intent] = {}
         self._ended: dict[str, float] = {}
+        self._made: dict[str, str] = {}
         opened = list(opened)
         for intent in opened:
             self._ended[intent.token] = begun
@@ -57,6 +58,14 @@ class Journal:
         """The call has ended, and what came of it is not known."""
         self._ended[intent.token] = now
 
+    def answered(self, intent: Intent, vm_id: str, now: float) -> None:
+        """The call made this VM. Until that is written down, it is known to this life of the controller only."""
+        self._ended[intent.token], self._made[intent.token] = now, vm_id
+
+    def made(self, intent: Intent) -> str:
+        """The VM that the call made, as far as this life of the controller was told; '' where it was not."""
+        return self._made.get(intent.token, "")
+
     def ended(self, intent: Intent) -> float:
         """When the call had ended: from then on its effect is late."""
         return max(intent.sent_at, self._ended.get(intent.token, 0.0))
@@ -68,6 +77,7 @@ class Journal:
     def closed(self, intent: Intent) -> None:
         """The row that closes it is durable."""
         self._ended.pop(intent.token, None)
+        self._made.pop(intent.token, None)
         self._keep(intent.owner, [other for other in self._open.get(intent.owner, ()) if other.token != intent.token])
         same = self._restoring.get(commit_of(intent), {})
         same.pop(intent.token, None)

@@ -78,16 +78,27 @@ async def story(run: Run) -> None:
     await leave(run, COPY, LT)
 
 
+def answer_unknown(run: Run) -> bool:
+    """Whether the controller did not hear what its create made, or died before that was written down."""
+    fault = run.life.fault
+    if fault is None:
+        return False
+    if fault.name == "vers.create_vm":
+        return fault.kind not in ("crash-before", "error")
+    before = run.life.names[: fault.number - 1]
+    created = max((at for at, name in enumerate(before) if name == "vers.create_vm"), default=0)
+    return fault.kind == "crash-before" and fault.name == "store.write" and "store.write" not in before[created:]
+
+
 def judge(run: Run) -> None:
     treated_well(run)
     left_nothing(run, made=2)
-    world, fault, where = run.world, run.life.fault, run.describe()
+    world, where = run.world, run.describe()
     assert isinstance(world, Told)
-    unanswered = fault is not None and fault.name == "vers.create_vm" and fault.kind not in ("crash-before", "error")
     branched = sum(1 for machine in world.machines.values() if machine.branched_from)
     assert branched == 1, f"{branched} live copies; {where}"
     copies = {machine.vm_id for machine in world.machines.values() if machine.branched_from}
-    assert not world.named or unanswered, f"a person was asked for nothing: {world.named}; {where}"
+    assert not world.named or answer_unknown(run), f"a person was asked for nothing: {world.named}; {where}"
     assert world.named <= copies, f"a person had to name {world.named} of {copies}; {where}"
     for key in (FIRST, WORK):
         assert delivered(run, key.name) == 1, f"{key.name} was delivered {delivered(run, key.name)} times; {where}"
