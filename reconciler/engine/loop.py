@@ -305,13 +305,15 @@ class Engine:
             self.effects.telemetry.reconciled(key.kind, outcome, clock() - begun)
         return outcome
 
-    def _forget(self, key: Key, _: StoredObject | None, after: StoredObject | None) -> None:
-        """Nothing is kept about what is gone: tasks come and go for as long as we run."""
+    def _forget(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
+        """Nothing is kept about what is gone: tasks come and go for as long as we run. Of what is new nothing was reported, also when its
+        name was looked at before."""
+        if before is None or after is None:
+            self._reported.pop(key, None)
         if after is None:
             for kind in self.kinds.values():
                 kind.forget(key)
             self.reporter.clear(key)
-            self._reported.pop(key, None)
 
     def healthy(self) -> bool:
         """Every worker is kept running, and so is the resync: False is a defect of ours that only a restart mends."""

@@ -53,6 +53,27 @@ def test_status_and_intent_are_one_transaction(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_a_new_object_is_told_of_before_its_machine_is_made_also_when_its_name_was_looked_at_just_before(tmp_path: Path) -> None:
+    """Status is written at most once a second in between; a look at a name without an object is no such status."""
+
+    async def story(s: Stage) -> None:
+        seen: list[str] = []
+
+        async def creating(act: Callable[[], Awaitable[Any]]) -> Any:
+            (obj,) = (obj for obj in (await s.engine.store.load()).objects if obj.key == LT)
+            seen.append(reconciling(dict(obj.status)))
+            return await act()
+
+        await s.ready(await s.lieutenant("another"))
+        s.weather.rules["vers.create_vm"] = creating
+        await s.engine.reconcile(LT)
+        await s.lieutenant()
+        await s.ready()
+        assert seen == [Reason.CREATING_VM]
+
+    tell(tmp_path, story)
+
+
 def test_a_transaction_that_fails_takes_neither(tmp_path: Path) -> None:
     """The declaration's write goes through, the one after it does not: no call was made, and the status is told with the next try."""
 

@@ -3,6 +3,7 @@ memory. The person declares there and looks there; a write to it is a numbered e
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
@@ -31,13 +32,17 @@ from tests.world import KEEPER, FakeAgents, FakeVers, World
 T = TypeVar("T")
 Seam = Callable[[int, str, Callable[[], Awaitable[Any]]], Coroutine[Any, Any, Any]]
 NAMESPACE = "default"
+LATE = 0.07
+"""Seconds; the watch needs less."""
 
 
 class Posting(Double):
-    """The operator's client. Events do not pass the engine's seam, so they pass the harness's here."""
+    """The operator's client. Events do not pass the engine's seam, so they pass the harness's here. Of every three answers one comes after
+    the watch has told of what it answers, and of what somebody else did meanwhile."""
 
     def __init__(self, server: ApiServer, seam: Seam, latency: float) -> None:
-        super().__init__(server, latency)
+        late = itertools.cycle((0.0, 0.0, LATE))
+        super().__init__(server, latency, lambda: next(late))
         self._seam = seam
 
     async def create(self, path: str, body: Json) -> Json:

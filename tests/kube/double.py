@@ -89,18 +89,20 @@ class ApiServer:
         self._news = asyncio.Event()
         return copy.deepcopy(obj)
 
-    async def news(self) -> None:
-        await self._news.wait()
+    def news(self) -> asyncio.Event:
+        """Set with the next change after this call."""
+        return self._news
 
     def timestamp(self) -> str:
         return datetime.fromtimestamp(self.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Double:
-    """A client of it, with the methods of `client.Cluster`. Each call takes `latency` seconds before it is carried out."""
+    """A client of it, with the methods of `client.Cluster`. Each call takes `latency` seconds before it is carried out. `on_its_way`: asked
+    for how many seconds an answer is on its way; watches may tell of a write meanwhile, and of what comes after it."""
 
-    def __init__(self, server: ApiServer, latency: float = 0.005) -> None:
-        self.server, self.latency = server, latency
+    def __init__(self, server: ApiServer, latency: float = 0.005, on_its_way: Callable[[], float] = lambda: 0.0) -> None:
+        self.server, self.latency, self.on_its_way = server, latency, on_its_way
         self.access = Access("http://double", "default", None)
 
     async def _call(self, method: str, path: str) -> Where:
@@ -110,13 +112,24 @@ class Double:
             raise failure
         return Where.of(path)
 
+    async def _answer(self, told: Json) -> Json:
+        seconds = self.on_its_way()
+        if seconds:
+            await asyncio.sleep(seconds)
+        return told
+
     async def aclose(self) -> None:
         return None
 
     async def get(self, path: str, **params: str) -> Json:
         where = await self._call("GET", path)
         if where.name:
-            return copy.deepcopy(self.server.at(where))
+            try:
+                told = copy.deepcopy(self.server.at(where))
+            except NotFound:
+                await self._answer({})
+                raise
+            return await self._answer(told)
         found = [
             copy.deepcopy(obj)
             for at, obj in sorted(self.server.objects.items(), key=lambda pair: str(pair[0]))
@@ -140,7 +153,7 @@ class Double:
         if where.custom:
             meta["generation"] = 1
             obj.pop("status", None)
-        return self.server.put(where, obj, "ADDED")
+        return await self._answer(self.server.put(where, obj, "ADDED"))
 
     async def replace(self, path: str, body: Json) -> Json:
         where = await self._call("PUT", path)
@@ -152,7 +165,7 @@ class Double:
             new = {**copy.deepcopy(old), "status": new.get("status")}
         elif where.custom and "status" in old:
             new["status"] = copy.deepcopy(old["status"])
-        return self._update(where, old, new, path)
+        return await self._answer(self._update(where, old, new, path))
 
     async def merge(self, path: str, body: Json) -> Json:
         where = await self._call("PATCH", path)
@@ -163,7 +176,7 @@ class Double:
             new.pop("status", None)
             if "status" in old:
                 new["status"] = copy.deepcopy(old["status"])
-        return self._update(where, old, new, path)
+        return await self._answer(self._update(where, old, new, path))
 
     async def patch(self, path: str, operations: list[JsonValue]) -> Json:
         raise NotImplementedError("the operator sends no JSON patches to anything this stands in for")
@@ -207,15 +220,12 @@ class Double:
         while True:
             if since < self.server.oldest:
                 raise Gone("too old resource version", path)
-            news = asyncio.ensure_future(self.server.news())
-            try:
-                for number, kind, at, obj in self.server.changes[first_after(self.server.changes, since) :]:
-                    since = number
-                    if selected(where, at, params):
-                        yield kind, copy.deepcopy(obj)
-                await news
-            finally:
-                news.cancel()
+            news = self.server.news()
+            for number, kind, at, obj in self.server.changes[first_after(self.server.changes, since) :]:
+                since = number
+                if selected(where, at, params):
+                    yield kind, copy.deepcopy(obj)
+            await news.wait()
 
 
 def first_after(changes: Sequence[tuple[int, str, Where, Raw]], version: int) -> int:

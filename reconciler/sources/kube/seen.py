@@ -12,3 +12,8 @@ class Seen(dict[Key, Json]):
         """A write on top of `before` came to `told`, unless something newer was heard of meanwhile (that it is being deleted, say)."""
         if self.get(key) is before:
             self[key] = told
+
+    def gone(self, key: Key, before: Json | None) -> None:
+        """What was seen before a call is not there any more, unless something newer was heard of meanwhile (the next one of its name)."""
+        if before is not None and self.get(key) is before:
+            del self[key]

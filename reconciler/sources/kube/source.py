@@ -170,11 +170,12 @@ class KubeSource:
 
     async def read(self, key: Key) -> Json | None:
         """Ask the API server itself; None when it is not there."""
+        before = self.seen.get(key)
         try:
             obj = await self._cluster.get(path_of(key))
         except NotFound:
-            self.seen.pop(key, None)
-            return None
+            self.seen.gone(key, before)
+            return self.seen.get(key)  # another one, of which the watch has told meanwhile
         self.on_event("", obj)
         return self.seen.get(key)
 
