@@ -128,9 +128,8 @@ class KubeSink:
     def _with_creates(self, key: Key, uid: str, status: Json) -> Json:
         """With the creates that may be on their way for it; the same where there are none."""
         if key.kind == TREE_KIND:
-            if "nodes" not in status:
-                return status
-            return {**status, "nodes": creates.of_nodes(key, uid, as_maps(status["nodes"]), self._open, self._creates, self._made_in)}
+            nodes = creates.of_nodes(key, uid, as_maps(status.get("nodes")), self._open, self._creates, self._made_in)
+            return {**status, "nodes": nodes} if nodes or "nodes" in status else status
         if key.kind == PROFILE_KIND:
             mine = (item for item in self._table.of_kind(MACHINE) if bake.profile_of(item.key) == key)
             told = creates.of_profile(uid, (SlotOwner.of(item.key, item.uid) for item in mine), self._open)[:CREATES]
