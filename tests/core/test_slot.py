@@ -240,6 +240,14 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         replace(GONE, vm=THEIRS, deletion=EffectiveDeletion.ORPHAN),
         Detach(VM, "Leave", f"it is claimed by {THEIRS.claimed_by}"),
     ),
+    "one that we adopted and claimed is claimed again when that was taken off": (
+        but(replace(GONE, vm=Seen(VmState.RUNNING, claimed=False, claimed_last=True)), adopted=VM),
+        LabelClaim(VM),
+    ),
+    "but not to be let go of": (
+        but(replace(GONE, vm=Seen(VmState.RUNNING, claimed=False, claimed_last=True), deletion=EffectiveDeletion.ORPHAN), adopted=VM),
+        Detach(VM, "Leave", "it does not carry our claim"),
+    ),
     "one that we adopted and never claimed is not deleted": (
         but(replace(GONE, vm=Seen(VmState.RUNNING, claimed=False)), adopted=VM),
         Detach(VM, "Leave", "it does not carry our claim"),

@@ -8,6 +8,7 @@ from reconciler.api.reasons import Reason
 from reconciler.core.decisions import (
     Decision,
     Detach,
+    LabelClaim,
     MarkForDeletion,
     Refuse,
     Wait,
@@ -40,6 +41,8 @@ def deletion_chain(s: Slot) -> Decision:
     if s.deletion is EffectiveDeletion.LEAVE:
         return Detach(vm_id, "Leave", "managementPolicy ObserveOnly changes nothing on it")
     if s.record.adopted == vm_id and isinstance(s.vm, Seen) and not s.vm.claimed:
+        if s.vm.claimed_last and s.deletion is not EffectiveDeletion.ORPHAN:
+            return LabelClaim(vm_id)  # taken off since: by what a dead controller had sent for its owner before, say
         return Detach(vm_id, "Leave", "it does not carry our claim")
     if s.deletion is EffectiveDeletion.ORPHAN:
         return Detach(vm_id, "Orphan", "it is let go of as declared")

@@ -73,11 +73,13 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The VM was in a list begun after our last change to it. `claimed`: it carries our claim for this very VM id."""
+    """The VM was in a list begun after our last change to it. `claimed`: it carries our claim for this very VM id. `claimed_last`: no
+    later claim than ours was on it, though ours may have been taken off."""
 
     state: VmState
     claimed: bool = True
     claimed_by: str = ""  # another installation's valid claim: its name
+    claimed_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

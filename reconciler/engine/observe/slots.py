@@ -152,7 +152,8 @@ class Slots:
 
     def seen(self, vm: Vm, item: SlotItem) -> Seen:
         """One row of the platform, as decisions about this slot see it."""
-        return Seen(vm.state, self._claimed(vm, item), claims.other_claim(vm, self.owner))
+        last = claims.epoch_on(vm.labels) == item.record.epoch
+        return Seen(vm.state, self._claimed(vm, item), claims.other_claim(vm, self.owner), last)
 
     async def adoption(self, item: SlotItem, vm_id: str) -> Target | None:
         """The VM that `adopt` names, while it still has to be taken over."""

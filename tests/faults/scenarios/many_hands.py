@@ -10,19 +10,11 @@ from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.state.declared import Declared
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, left_nothing, treated_well
-from tests.world import FOREIGN, World
+from tests.world import FOREIGN
 
 FIRST, SECOND, THIRD, SAFE = (Key("Lieutenant", "default", name) for name in ("first", "second", "third", "safe"))
 ONE, TWO, THREE = (Key("Task", "default", name) for name in ("one", "two", "three"))
 PROTECTED = {"fleet.vers.sh/deletion-protection": "enabled"}
-
-
-class Handed(World):
-    """It remembers what was said when the last of its hands let a machine go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.let_go: list[str] = []
 
 
 def lieutenant(key: Key, **spec: object) -> Declared:
@@ -54,7 +46,6 @@ async def done(run: Run, key: Key, to: Key) -> None:
 
 async def story(run: Run) -> None:
     world = run.world
-    assert isinstance(world, Handed)
     world.make({}, owner=FOREIGN)
     nobodys = world.make({"made-by": "hand"})
     nobodys.state = VmState.RUNNING
@@ -86,28 +77,15 @@ async def story(run: Run) -> None:
         world.violations.append("it was deleted without its snapshot")
     await run.alive()
     await asyncio.sleep(120)
-    world.let_go = [event.message for event in await run.engine.store.events(THIRD) if event.reason == "DetachedVM"]
-
-
-def released_by_the_dead(run: Run) -> bool:
-    """The release that a dead controller sent landed after the next owner had claimed the machine. One that was brought here and does not
-    carry our claim is not ours to delete: it stays, and is said to cost money."""
-    fault, world = run.life.fault, run.world
-    assert isinstance(world, Handed)
-    if fault is None or (fault.kind, fault.name) != ("late", "vers.set_labels") or not world.let_go:
-        return False
-    left = [machine.labels for machine in world.alive()]
-    return len(left) == 1 and not left[0].get("fleet.vers.sh/vm-id") and "it goes on costing money" in world.let_go[0]
 
 
 def judge(run: Run) -> None:
     treated_well(run)
     world, where = run.world, run.describe()
-    if not released_by_the_dead(run):
-        left_nothing(run, made=2)
+    left_nothing(run, made=2)
     assert len(world.commits) <= 2, f"{len(world.commits)} commits; {where}"
     for name in ("one", "two", "three"):
         assert delivered(run, name) == 1, f"{name} was delivered {delivered(run, name)} times; {where}"
 
 
-SCENARIO = Scenario("many-hands", story, judge, points=650, world=Handed)
+SCENARIO = Scenario("many-hands", story, judge, points=650)
