@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,9 @@ from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import Absent
 from reconciler.engine.state.slots import LieutenantSlot
 from reconciler.errors import Indeterminate, Unreachable
-from tests.engine.stage import LT, SETTINGS, SETTLE, Stage, declared, failing, pass_time, tell
-
-SHARED = replace(SETTINGS, dedicated_account=False)
-COMMIT = "00000000-0000-4000-9000-000000000001"
-OTHER = Key("Lieutenant", "default", "other")
-
-
-async def restored(run: Stage, *keys: Key) -> None:
-    """Lieutenants whose machines come from a commit: nothing on such a machine says who made it."""
-    await run.declare(declared(Key("BootProfile", "default", "restored"), source={"commitId": COMMIT}))
-    for key in keys:
-        await run.lieutenant(key.name, profileRef={"name": "restored"})
+from tests.engine.stage import LT, SETTLE, Stage, failing, pass_time, tell
+from tests.engine.test_fork_in_a_shared_account import OTHER, RESOLVE, SHARED
+from tests.engine.test_outages import from_commit
 
 
 def store_goes_away_with_the_answers(run: Stage, *lost: int) -> list[str]:
@@ -53,12 +43,6 @@ async def fitting(run: Stage, key: Key) -> tuple[str, ...] | None:
     return found.candidates
 
 
-def nobody_was_asked(run: Stage, key: Key) -> bool:
-    conditions = [one for status in run.controller.statuses for one in status.get("conditions", ())]  # type: ignore[attr-defined]
-    assert conditions
-    return run.reason(key, "Stalled") != "CreateAmbiguous" and not any(one["reason"] == "CreateAmbiguous" for one in conditions)
-
-
 @pytest.mark.guarantee("G-02")
 @pytest.mark.guarantee("G-07")
 @pytest.mark.parametrize("away", [0.5, 5 * SETTLE], ids=["for a moment", "for long"])
@@ -67,12 +51,12 @@ def test_a_machine_whose_create_was_answered_is_taken_as_soon_as_it_can_be_writt
 
     async def story(run: Stage) -> None:
         made = store_goes_away_with_the_answers(run)
-        await restored(run, LT)
+        await from_commit(run, LT.name)
         await run.until(lambda: bool(made), "a machine is made")
         await pass_time(away)
         del run.weather.rules["store.write"]
         assert (await run.ready()).vm_id == made[0]
-        assert nobody_was_asked(run, LT)
+        assert run.happened("CreateAmbiguous") == 0, "a person was asked"
         assert run.world.created == 1
 
     tell(tmp_path, story, settings=SHARED)
@@ -85,7 +69,7 @@ def test_what_is_known_to_be_anothers_is_no_candidate_for_an_answer_that_was_los
 
     async def story(run: Stage) -> None:
         made = store_goes_away_with_the_answers(run, 1)
-        await restored(run, LT, OTHER)
+        await from_commit(run, LT.name, OTHER.name)
         await run.until(lambda: len(made) == 2, "both machines are made")
         await pass_time(2 * SETTLE)
         known, asked = (LT, OTHER) if await fitting(run, LT) == (made[0],) else (OTHER, LT)
@@ -95,9 +79,10 @@ def test_what_is_known_to_be_anothers_is_no_candidate_for_an_answer_that_was_los
         assert not run.record(known).slot.vm_id, "nobody has looked since"
         assert (await run.ready(known)).vm_id == made[0]
         await run.says(asked, "Stalled", "CreateAmbiguous")
+        assert run.happened("CreateAmbiguous") == 1
         assert made[1] in run.message(asked, "Stalled")
         assert made[0] not in run.message(asked, "Stalled")
-        await run.engine.declarations.annotate(asked, {"fleet.vers.sh/resolve": f"vm={made[1]}:a"})
+        await run.engine.declarations.annotate(asked, {RESOLVE: f"vm={made[1]}:a"})
         assert (await run.ready(asked)).vm_id == made[1]
         assert run.world.created == 2
 

@@ -242,9 +242,8 @@ class Slots:
             fresh = await self.fleet.list_since(since)
         except ReconcilerError:
             return OpenIntent(intent.token, settled=False, candidates=None)
-        creates, seen_at = self.journal.creates(self.table.filled), self.fleet.first_seen
-        owned = frozenset(self.table.owned()) | {self.journal.made(one) for one in creates}
-        pending = [self.pending(one) for one in creates if not self.journal.made(one)]
+        owned, seen_at = self.journal.all_made().union(self.table.owned()), self.fleet.first_seen
+        pending = [self.pending(one) for one in self.journal.creates(self.table.filled) if not self.journal.made(one)]
         unknown = pairing.strangers([p for p in pending if p.commit], fresh.vms, owned, seen_at)
         await self.fleet.read_lineage([vm.vm_id for vm in unknown])
         if any(p.commit.startswith(pairing.VM) for p in pending):

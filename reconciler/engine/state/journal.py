@@ -66,6 +66,10 @@ class Journal:
         """The VM that the call made, as far as this life of the controller was told; '' where it was not."""
         return self._made.get(intent.token, "")
 
+    def all_made(self) -> frozenset[str]:
+        """The VMs of all calls that were answered, and whose answer is not written down yet."""
+        return frozenset(self._made.values())
+
     def ended(self, intent: Intent) -> float:
         """When the call had ended: from then on its effect is late."""
         return max(intent.sent_at, self._ended.get(intent.token, 0.0))
