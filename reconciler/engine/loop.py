@@ -305,15 +305,13 @@ class Engine:
             self.effects.telemetry.reconciled(key.kind, outcome, clock() - begun)
         return outcome
 
-    def _forget(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
-        """Nothing is kept about what is gone: tasks come and go for as long as we run. Of what is new nothing was reported, also when its
-        name was looked at before."""
-        if before is None or after is None:
-            self._reported.pop(key, None)
+    def _forget(self, key: Key, _: StoredObject | None, after: StoredObject | None) -> None:
+        """Nothing is kept about what is gone: tasks come and go for as long as we run."""
         if after is None:
             for kind in self.kinds.values():
                 kind.forget(key)
             self.reporter.clear(key)
+            self._reported.pop(key, None)
 
     def healthy(self) -> bool:
         """Every worker is kept running, and so is the resync: False is a defect of ours that only a restart mends."""
@@ -384,8 +382,10 @@ class Engine:
     ) -> None:
         """Write status. `begun`: with what is to be known durably of these steps; `about_to_write`: the object that they write first."""
         told = kind.begun(snapshot, steps) if begun else ()
+        declared = self.table.get(plan.key) is not None
         await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), told, about_to_write)
-        self._reported[plan.key] = self.clock.now()
+        if declared:  # else others are planned for what they wait for, and nothing of it has been told when it comes
+            self._reported[plan.key] = self.clock.now()
 
     def _note_steady(self, key: Key, plan: Plan) -> None:
         if plan.steady():

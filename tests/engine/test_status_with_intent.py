@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
 from reconciler.api.status.base import Status, Word, section
@@ -53,20 +55,20 @@ def test_status_and_intent_are_one_transaction(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
-def test_a_new_object_is_told_of_before_its_machine_is_made_also_when_its_name_was_looked_at_just_before(tmp_path: Path) -> None:
-    """Status is written at most once a second in between; a look at a name without an object is no such status."""
+@pytest.mark.guarantee("G-02")
+def test_what_tasks_waited_for_has_a_status_before_a_machine_is_made_for_it(tmp_path: Path) -> None:
+    """Its tasks were told of a moment ago that it is not there; it was told of nothing, and a create is written down in its status."""
 
     async def story(s: Stage) -> None:
         seen: list[str] = []
 
         async def creating(act: Callable[[], Awaitable[Any]]) -> Any:
-            (obj,) = (obj for obj in (await s.engine.store.load()).objects if obj.key == LT)
-            seen.append(reconciling(dict(obj.status)))
+            seen.append(reconciling(s.status()))
             return await act()
 
         await s.ready(await s.lieutenant("another"))
         s.weather.rules["vers.create_vm"] = creating
-        await s.engine.reconcile(LT)
+        await s.says(await s.task("waits"), "Ready", Reason.LIEUTENANT_NOT_FOUND)
         await s.lieutenant()
         await s.ready()
         assert seen == [Reason.CREATING_VM]

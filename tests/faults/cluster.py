@@ -33,16 +33,15 @@ T = TypeVar("T")
 Seam = Callable[[int, str, Callable[[], Awaitable[Any]]], Coroutine[Any, Any, Any]]
 NAMESPACE = "default"
 LATE = 0.07
-"""Seconds; the watch needs less."""
+"""Seconds that one in three of the answers to an operator takes. By then the watch has told of what was answered, and of what somebody else
+did since."""
 
 
 class Posting(Double):
-    """The operator's client. Events do not pass the engine's seam, so they pass the harness's here. Of every three answers one comes after
-    the watch has told of what it answers, and of what somebody else did meanwhile."""
+    """The operator's client. Events do not pass the engine's seam, so they pass the harness's here."""
 
-    def __init__(self, server: ApiServer, seam: Seam, latency: float) -> None:
-        late = itertools.cycle((0.0, 0.0, LATE))
-        super().__init__(server, latency, lambda: next(late))
+    def __init__(self, server: ApiServer, seam: Seam, latency: float, lateness: Callable[[], float]) -> None:
+        super().__init__(server, latency, lateness)
         self._seam = seam
 
     async def create(self, path: str, body: Json) -> Json:
@@ -62,6 +61,7 @@ class OperatorLives(Controller):
     def __init__(self, world: World, path: Path, life: Life, settings: EngineSettings, keep: bool, latency: float) -> None:
         super().__init__(world, path, life, settings)
         self.keep, self.latency = keep, latency
+        self.lateness: Callable[[], float] = itertools.cycle((0.0, LATE, 0.0)).__next__
         self.server = ApiServer(world.now)
         self.skew = 0.0  # seconds by which the clock of every operator but the first is ahead
         self.kube_controller: KubeController | None = None
@@ -78,7 +78,7 @@ class OperatorLives(Controller):
                 raise Crash  # what is left of an operator that is dead
             return await self.life.hook(number, name, act)
 
-        cluster = cast(Cluster, Posting(self.server, seam, self.latency))
+        cluster = cast(Cluster, Posting(self.server, seam, self.latency, self.lateness))
         path = self.path if self.keep else self.path.with_suffix(f".{mine}")
         place_new_store(path)
         store = open_store(path, inline=True)

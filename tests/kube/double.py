@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
+import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from reconciler.api.meta import GROUP, VERSION
 from reconciler.api.registry import KINDS
@@ -23,6 +25,8 @@ from reconciler.sources.kube.watching import OnEvent
 
 OURS = f"/apis/{GROUP}/{VERSION}"
 Raw = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Where:
 @dataclass
 class ApiServer:
     """What is kept, and every change of it. `now`: seconds since the epoch. `oldest`: watches from before this version are told 410.
-    `trouble`: asked before every call, with method and path; what it returns is raised instead."""
+    `news`: set by the next change. `trouble`: asked before every call, with method and path; what it returns is raised instead."""
 
     now: Callable[[], float]
     objects: dict[Where, Raw] = field(default_factory=dict)
@@ -67,7 +71,7 @@ class ApiServer:
     version: int = 0
     trouble: Callable[[str, str], ReconcilerError | None] = lambda method, path: None
     writes: int = 0
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def at(self, where: Where) -> Raw:
         found = self.objects.get(where)
@@ -85,24 +89,49 @@ class ApiServer:
             self.objects[where] = obj
         self.changes.append((self.version, kind, where, copy.deepcopy(obj)))
         self.writes += 1
-        self._news.set()
-        self._news = asyncio.Event()
+        self.news.set()
+        self.news = asyncio.Event()
         return copy.deepcopy(obj)
-
-    def news(self) -> asyncio.Event:
-        """Set with the next change after this call."""
-        return self._news
 
     def timestamp(self) -> str:
         return datetime.fromtimestamp(self.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class Double:
-    """A client of it, with the methods of `client.Cluster`. Each call takes `latency` seconds before it is carried out. `on_its_way`: asked
-    for how many seconds an answer is on its way; watches may tell of a write meanwhile, and of what comes after it."""
+def at_once() -> float:
+    """No answer is late."""
+    return 0.0
 
-    def __init__(self, server: ApiServer, latency: float = 0.005, on_its_way: Callable[[], float] = lambda: 0.0) -> None:
-        self.server, self.latency, self.on_its_way = server, latency, on_its_way
+
+def late(seed: str, most: float) -> Callable[[], float]:
+    """Half of the answers come at once, and the others up to so many seconds later."""
+    draws = random.Random(seed)
+    return lambda: max(0.0, draws.uniform(-most, most))
+
+
+def answered(
+    carry_out: Callable[Concatenate[Double, P], Awaitable[T]],
+) -> Callable[Concatenate[Double, P], Coroutine[Any, Any, T]]:
+    """What was carried out, or refused, is answered after the client's `lateness`."""
+
+    @functools.wraps(carry_out)
+    async def call(self: Double, *args: P.args, **params: P.kwargs) -> T:
+        try:
+            answer = await carry_out(self, *args, **params)
+        except ReconcilerError:
+            await self.on_its_way()
+            raise
+        await self.on_its_way()
+        return answer
+
+    return call
+
+
+class Double:
+    """A client of it, with the methods of `client.Cluster`. Each call takes `latency` seconds before it is carried out, and its answer
+    the seconds that `lateness` says. Watches tell of what was carried out meanwhile."""
+
+    def __init__(self, server: ApiServer, latency: float = 0.005, lateness: Callable[[], float] = at_once) -> None:
+        self.server, self.latency, self.lateness = server, latency, lateness
         self.access = Access("http://double", "default", None)
 
     async def _call(self, method: str, path: str) -> Where:
@@ -112,24 +141,20 @@ class Double:
             raise failure
         return Where.of(path)
 
-    async def _answer(self, told: Json) -> Json:
-        seconds = self.on_its_way()
+    async def on_its_way(self) -> None:
+        """The time that an answer takes."""
+        seconds = self.lateness()
         if seconds:
             await asyncio.sleep(seconds)
-        return told
 
     async def aclose(self) -> None:
         return None
 
+    @answered
     async def get(self, path: str, **params: str) -> Json:
         where = await self._call("GET", path)
         if where.name:
-            try:
-                told = copy.deepcopy(self.server.at(where))
-            except NotFound:
-                await self._answer({})
-                raise
-            return await self._answer(told)
+            return copy.deepcopy(self.server.at(where))
         found = [
             copy.deepcopy(obj)
             for at, obj in sorted(self.server.objects.items(), key=lambda pair: str(pair[0]))
@@ -141,6 +166,7 @@ class Double:
         told: Any = (await self.get(path))["items"]
         return list(told)
 
+    @answered
     async def create(self, path: str, body: Json) -> Json:
         where = await self._call("POST", path)
         obj: Raw = copy.deepcopy(dict(body))
@@ -153,8 +179,9 @@ class Double:
         if where.custom:
             meta["generation"] = 1
             obj.pop("status", None)
-        return await self._answer(self.server.put(where, obj, "ADDED"))
+        return self.server.put(where, obj, "ADDED")
 
+    @answered
     async def replace(self, path: str, body: Json) -> Json:
         where = await self._call("PUT", path)
         sub, where = where.sub, Where(where.prefix, where.namespace, where.plural, where.name)
@@ -165,8 +192,9 @@ class Double:
             new = {**copy.deepcopy(old), "status": new.get("status")}
         elif where.custom and "status" in old:
             new["status"] = copy.deepcopy(old["status"])
-        return await self._answer(self._update(where, old, new, path))
+        return self._update(where, old, new, path)
 
+    @answered
     async def merge(self, path: str, body: Json) -> Json:
         where = await self._call("PATCH", path)
         old = self.server.at(where)
@@ -176,11 +204,12 @@ class Double:
             new.pop("status", None)
             if "status" in old:
                 new["status"] = copy.deepcopy(old["status"])
-        return await self._answer(self._update(where, old, new, path))
+        return self._update(where, old, new, path)
 
     async def patch(self, path: str, operations: list[JsonValue]) -> Json:
         raise NotImplementedError("the operator sends no JSON patches to anything this stands in for")
 
+    @answered
     async def delete(self, path: str, uid: str) -> None:
         where = await self._call("DELETE", path)
         old = self.server.at(where)
@@ -220,7 +249,7 @@ class Double:
         while True:
             if since < self.server.oldest:
                 raise Gone("too old resource version", path)
-            news = self.server.news()
+            news = self.server.news  # of what comes after the changes that are told of now
             for number, kind, at, obj in self.server.changes[first_after(self.server.changes, since) :]:
                 since = number
                 if selected(where, at, params):

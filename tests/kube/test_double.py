@@ -14,8 +14,9 @@ from reconciler.core.keys import Json, Key
 from reconciler.errors import Conflict, NotFound, Rejected
 from reconciler.sources.kube.access import load
 from reconciler.sources.kube.client import Cluster, collection, path_of
+from tests.faults.harness import virtual
 from tests.kube.controlplane import Namespace
-from tests.kube.double import ApiServer, Double
+from tests.kube.double import ApiServer, Double, Where, late
 
 Api = tuple[Cluster, str]
 FINALIZER = "fleet.vers.sh/vm"
@@ -183,3 +184,47 @@ async def test_a_lease_is_replaced_with_the_version_that_was_read(api: Api) -> N
     assert second["spec"] == {**spec, "holderIdentity": "two"}
     with pytest.raises(Conflict):
         await client.replace(f"{path}/l", {**first, "spec": spec})
+
+
+async def test_a_change_in_the_moment_in_which_a_watch_has_told_of_everything_is_told_of() -> None:
+    client, namespace = Double(ApiServer(time.time)), "team"
+    changed = asyncio.Event()
+
+    async def change() -> None:
+        path, obj = await made((cast(Cluster, client), namespace))
+        await changed.wait()
+        client.server.put(Where.of(path), obj, "MODIFIED")
+
+    changing = asyncio.create_task(change())
+    seen: list[str] = []
+    async with asyncio.timeout(30):
+        async for kind, _ in client.watch(collection("Lieutenant", namespace), "0"):
+            seen.append(kind)
+            changed.set()
+            if len(seen) == 2:
+                break
+    await changing
+    assert seen == ["ADDED", "MODIFIED"]
+
+
+def test_what_was_carried_out_or_refused_may_be_answered_later() -> None:
+    """Everybody else sees it at once."""
+
+    async def asked() -> None:
+        told, server = asyncio.get_running_loop().time, ApiServer(time.time)
+        client, person = Double(server, lateness=lambda: 1.0), Double(server)
+        creating = asyncio.create_task(made((cast(Cluster, client), "team")))
+        await asyncio.sleep(0.5)
+        assert len(await person.items(collection("Lieutenant", "team"))) == 1
+        assert not creating.done()
+        await creating
+        begun = told()
+        with pytest.raises(NotFound):
+            await client.get(path_of(Key("Lieutenant", "team", "bob")))
+        assert told() - begun == pytest.approx(1.0, abs=0.01)
+
+    virtual(asked)
+    draws = late("a seed", 2.0)
+    seconds = [draws() for _ in range(1000)]
+    assert 400 < seconds.count(0.0) < 600
+    assert 1.9 < max(seconds) <= 2.0

@@ -11,15 +11,13 @@ import pytest
 from reconciler.api.reasons import Reason
 from reconciler.api.status.vmtree import NODES
 from reconciler.cli import kube
-from reconciler.core.keys import Json, SlotOwner, as_map, as_maps, vm_tree
+from reconciler.core.keys import Json, SlotOwner, as_map, vm_tree
 from reconciler.engine.effects import Effects
-from reconciler.engine.ports import Intent, StoredObject
 from reconciler.errors import NotFound, Refused
 from reconciler.sources.kube import owned, raw
 from reconciler.sources.kube.client import collection, path_of
 from reconciler.sources.kube.creates import of_nodes
 from reconciler.sources.kube.seen import Seen
-from reconciler.sources.kube.sink import KubeSink
 from reconciler.sources.kube.source import KubeSource
 from tests.kube.double import ApiServer, Double
 
@@ -102,17 +100,3 @@ async def test_a_tree_that_does_not_validate_is_deleted_by_command() -> None:
     await declared(other, [ROOT], {})
     await kube._delete(cast(Any, other), TREE, {})
     assert raw.deleting(await other.get(path_of(TREE)))
-
-
-@pytest.mark.guarantee("G-02")
-async def test_a_create_for_a_node_is_told_of_before_it_is_sent_also_where_the_tree_tells_of_no_node_yet() -> None:
-    api = Double(ApiServer(time.time))
-    made = await declared(api, [ROOT], {})
-    seen = Seen({TREE: made})
-    sink = KubeSink(cast(Any, api), cast(Any, SimpleNamespace(known=list, handed=0)), seen)
-    tree = SimpleNamespace(key=TREE, uid=raw.uid(made), obj=StoredObject(TREE, raw.uid(made), 1, 1, 0.0, {}, source=raw.SOURCE))
-    table = SimpleNamespace(get={TREE: tree}.get, lieutenant=lambda _: None)
-    sink.attach(cast(Any, table), Effects(), time.time, nothing, cast(Any, None), cast(Any, None))
-    await sink.persist_intent(Intent("token-1", owned.slot_of(TREE, raw.uid(made), "root"), "create", 1, {}, 1_800_000_000.0))
-    (node,) = as_maps(raw.status(await api.get(path_of(TREE)))["nodes"])
-    assert (node["name"], as_map(node["create"])["token"]) == ("root", "token-1")

@@ -111,8 +111,6 @@ class KubeSink:
             previous = status or raw.status(obj)
             said = simple_status(Unresolved(Reason(refused[0]), refused[1], final=True), previous, raw.generation(obj), self._now())
             status = {**previous, **said.dump()}  # what it said of a machine is all that is known of it
-        if not status and key.kind != PROFILE_KIND and key not in self.telling:
-            return None
         told = self._with_creates(key, raw.uid(obj), status)
         if told is status:
             self.telling.discard(key)
@@ -240,7 +238,7 @@ class KubeSink:
                     continue
                 except NotFound:
                     pass
-                self._seen.gone(obj.key, found)
+                self._seen.answered(obj.key, found, None)
                 return
         raise Conflict("somebody keeps changing this object", str(obj.key), "looking again")
 

@@ -170,13 +170,13 @@ class KubeSource:
 
     async def read(self, key: Key) -> Json | None:
         """Ask the API server itself; None when it is not there."""
-        before = self.seen.get(key)
+        known = self.seen.get(key)
         try:
             obj = await self._cluster.get(path_of(key))
         except NotFound:
-            self.seen.gone(key, before)
-            return self.seen.get(key)  # another one, of which the watch has told meanwhile
-        self.on_event("", obj)
+            self.seen.answered(key, known, None)
+        else:
+            self.on_event("", obj)
         return self.seen.get(key)
 
     async def _intake(self, key: Key, obj: Json, item: AnyItem | None) -> None:
