@@ -221,7 +221,7 @@ class Declarations:
         item = self._table.get(key)
         if item is None:
             return
-        if item.deleting:
+        if item.deleting and item.obj.finalizers:
             if annotations:
                 await self.annotate(key, annotations)
             return
@@ -281,7 +281,8 @@ class Declarations:
         obj, verbs = item.obj, tuple(Change(name.removeprefix(PREFIX), None, "asked") for name in sorted(annotations))
         audit = self._audit("deleted", item.key, item.uid, verbs, actor)
         if not obj.finalizers:
-            return ObjectChange(item.key, item, None, (audit,), Reason.DELETED, gone)
+            asked = item.deleting  # before, and somebody else held it where it is declared
+            return ObjectChange(item.key, item, None, () if asked else (audit,), Reason.DELETED, gone)
         change = self._changed(item, replace(obj, deleted_at=self._clock.now(), annotations={**obj.annotations, **annotations}), audit)
         return replace(change, reason=Reason.DELETING, why=why)
 

@@ -253,7 +253,7 @@ class KubeSource:
 
     async def _gone(self, item: AnyItem) -> None:
         """It is not in the cluster any more."""
-        if item.deleting:
+        if item.deleting and item.obj.finalizers:
             return
         if item.uid in self._deleted or item.uid in self._going or not item.obj.finalizers:
             await self._engine.declarations.withdraw(item.key, GONE)
