@@ -32,7 +32,7 @@ test: .venv/.develops ## The tests of a few minutes; what this machine lacks is 
 test-all: .venv/.develops ## All tests, also the slow ones (real machines that die, one in ten of all fault points)
 	$(PYTEST) $(ARGS)
 
-strikes: .venv/.develops ## Every fault at every effect of every scenario (two and a half hours of two cores; FAULT_SHARE=40: one in forty)
+strikes: .venv/.develops ## Every fault at every effect of every scenario (more than an hour of two cores; FAULT_SHARE=40: one in forty)
 	FAULT_SHARE=$(or $(FAULT_SHARE),1) $(PYTEST) tests/faults $(ARGS)
 
 soak: .venv/.develops ## Everything there is: every fault, thousands of examples of each property, wide explorations, long chaos (hours)

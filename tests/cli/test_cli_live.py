@@ -59,6 +59,12 @@ def test_without_a_tree_there_is_a_table() -> None:
     assert [word for word in ("lieutenant/ada", "task/one") if any(word in line for line in lines)] == ["lieutenant/ada", "task/one"]
 
 
+async def drawn_on(console: Console, words: str) -> None:
+    async with asyncio.timeout(30):
+        while words not in console.export_text(clear=False):  # noqa: ASYNC110 - a terminal has no event
+            await asyncio.sleep(0.005)
+
+
 def test_it_stands_below_the_lines_and_follows_what_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(record=True, width=60, force_terminal=True)
     monkeypatch.setattr(output, "console", lambda: console)
@@ -67,10 +73,10 @@ def test_it_stands_below_the_lines_and_follows_what_changes(monkeypatch: pytest.
 
     async def story() -> None:
         with live.below_the_lines(lambda: now[0], lambda: revision[0], lambda text: text):
-            await asyncio.sleep(0.05)
+            await drawn_on(console, "lieutenant/ada")
             now[0], revision[0] = [TREE, AGENT], 1
             console.print("a line")
-            await asyncio.sleep(0.05)
+            await drawn_on(console, "└── infra")
 
     asyncio.run(story())
     told = console.export_text()
