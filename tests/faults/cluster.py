@@ -3,6 +3,7 @@ memory. The person declares there and looks there; a write to it is a numbered e
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -17,14 +18,14 @@ from reconciler.engine.loop import Engine
 from reconciler.engine.parts import EngineParts
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
-from reconciler.errors import NotFound, ReconcilerError
+from reconciler.errors import Conflict, NotFound, ReconcilerError
 from reconciler.sources.kube.access import Access
 from reconciler.sources.kube.client import Cluster, collection, path_of
 from reconciler.sources.kube.controller import KubeController
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.watching import OnEvent, Watching
 from reconciler.store.sqlstore import open_store
-from tests.faults.harness import Controller, Crash, Fault, Life, Run, place_new_store, virtual
+from tests.faults.harness import LOOK, Controller, Crash, Fault, Life, Run, place_new_store, virtual
 from tests.faults.play import Scenario
 from tests.kube.double import ApiServer, Double, Follow
 from tests.world import KEEPER, FakeAgents, FakeVers, World
@@ -142,11 +143,20 @@ class ClusterRun(Run):
         for one in declared:
             assert isinstance(one.key, Key)
             if self.shown(one.key) is not None:
-                await self.person.replace(path_of(one.key), {**(self.shown(one.key) or {}), "spec": one.spec})
+                await self._change(one.key, one.spec)
                 continue
             metadata: Json = {"name": one.key.name, "annotations": dict(one.annotations), "labels": dict(one.labels)}
             body: Json = {"apiVersion": f"{GROUP}/{VERSION}", "kind": one.key.kind, "metadata": metadata, "spec": dict(one.spec)}
             await self.person.create(collection(one.key.kind, one.key.namespace), body)
+
+    async def _change(self, key: Key, spec: Json) -> None:
+        """On top of what is there, as kubectl does it: again where somebody was faster."""
+        while True:
+            try:
+                await self.person.replace(path_of(key), {**(self.shown(key) or {}), "spec": spec})
+                return
+            except Conflict:
+                await asyncio.sleep(LOOK)
 
     async def delete(self, key: Key) -> None:
         obj = self.shown(key)
